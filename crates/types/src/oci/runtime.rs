@@ -1,0 +1,1 @@
+//! The OCI runtime-spec documents (runtime-spec 1.3).

@@ -1,0 +1,5 @@
+//! Image references.
+
+/// A normalised image reference.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Reference {}
