@@ -1,0 +1,67 @@
+//! `cargo xtask test`: everything that can be shown on one machine.
+
+use anyhow::{Result, bail};
+
+use crate::build::{self, Profile};
+use crate::summary::Summary;
+use crate::{check, fuzz, images, packages, shell};
+
+/// How many tests are expected to say that they cannot run, on a machine with root and Debian's packages.
+const EXPECTED_SKIPS: usize = 0;
+
+/// How long each fuzz target runs.
+const FUZZ_SECONDS: u32 = 10;
+
+/// `cargo xtask test [--unit] [FILTER]`.
+pub fn run(args: &[String]) -> Result<()> {
+    let mut summary = Summary::new(&build::target_dir().join("test-run"))?;
+    if args.iter().any(|arg| arg == "--unit") {
+        check::unit(&mut summary)?;
+        return summary.close(EXPECTED_SKIPS);
+    }
+    if !shell::is_root() {
+        bail!(
+            "the privileged tests need root\n\ntype: sudo -E cargo xtask test\nor:   cargo xtask test --unit"
+        );
+    }
+    packages::ensure(packages::TEST)?;
+    packages::ensure(packages::FUZZ)?;
+    let filter = args.iter().find(|arg| !arg.starts_with("--"));
+    if filter.is_none() {
+        check::steps(&mut summary)?;
+    }
+    privileged(&mut summary, filter.map(String::as_str))?;
+    if filter.is_none() {
+        summary.step("fuzz targets", fuzz::all(FUZZ_SECONDS));
+    }
+    summary.close(EXPECTED_SKIPS)
+}
+
+/// Runs the tests that need root: those of the crates, then those against the built programs.
+fn privileged(summary: &mut Summary, filter: Option<&str>) -> Result<()> {
+    let programs = build::build(Profile::Debug)?;
+    let images = images::test_images(&[])?;
+    if filter.is_none() {
+        let mut cargo = shell::cargo();
+        cargo
+            .args([
+                "test",
+                "--locked",
+                "--workspace",
+                "--exclude",
+                "acceptance",
+                "--no-fail-fast",
+                "--",
+                "privileged_",
+            ])
+            .arg("--test-threads=1")
+            .env("BELLJAR_PROGRAMS", &programs)
+            .env("BELLJAR_TEST_IMAGES", &images);
+        summary.cargo_test("privileged tests of the crates", &mut cargo)?;
+    }
+    let mut cargo = shell::cargo();
+    cargo.args(["test", "--locked", "-p", "acceptance", "--no-fail-fast", "--"]);
+    cargo.args(["--skip", "architecture_", "--test-threads=2"]).args(filter);
+    cargo.env("BELLJAR_PROGRAMS", &programs).env("BELLJAR_TEST_IMAGES", &images);
+    summary.cargo_test("acceptance tests", &mut cargo)
+}
