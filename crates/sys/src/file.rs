@@ -1,1 +1,230 @@
-//! stub
+//! The one door through which the rooms that own directories change the disk.
+//!
+//! Every function here that changes a directory or makes bytes durable passes a [`failpoint`] first, so that a test can stop a
+//! room before any chosen step and look at what a killed daemon would have left.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, RenameFlags};
+
+pub mod failpoint;
+
+/// How much of a write must survive a power cut before it is acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// Atomic towards other processes and towards a killed writer; a power cut may lose it.
+    Process,
+    /// The bytes and the name are on the disk when the call returns.
+    Power,
+}
+
+/// Names what every temporary file and directory of [`write_atomic`] begins with; a sweep at start removes them.
+pub const TEMPORARY_PREFIX: &str = ".tmp-";
+
+/// Replaces the file at `path` by `bytes` in one step: temporary file in the same directory, then rename(2).
+///
+/// # Errors
+/// Whatever open, write, fdatasync or rename answer; the old file is then untouched.
+pub fn write_atomic(path: &Path, bytes: &[u8], durability: Durability) -> io::Result<()> {
+    let directory = parent(path)?;
+    let temporary = directory.join(format!("{TEMPORARY_PREFIX}{}", random_name(8)?));
+    let written = write_new(&temporary, bytes, durability).and_then(|()| rename(&temporary, path));
+    if let Err(error) = written {
+        let _ = remove_file(&temporary);
+        return Err(error);
+    }
+    if durability == Durability::Power {
+        sync_directory(directory)?;
+    }
+    Ok(())
+}
+
+fn write_new(path: &Path, bytes: &[u8], durability: Durability) -> io::Result<()> {
+    let mut file = create_new(path)?;
+    write_all(&mut file, bytes)?;
+    if durability == Durability::Power { sync(&file) } else { Ok(()) }
+}
+
+fn parent(path: &Path) -> io::Result<&Path> {
+    path.parent().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))
+}
+
+/// Creates a file that must not exist yet, mode 0600, close-on-exec.
+///
+/// # Errors
+/// `AlreadyExists`, or what open(2) answers.
+pub fn create_new(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    failpoint::pass()?;
+    File::options().write(true).create_new(true).mode(0o600).open(path)
+}
+
+/// Writes all of `bytes`; a stop at this step leaves half of them, as a killed or starved writer would.
+///
+/// # Errors
+/// What write(2) answers.
+pub fn write_all(file: &mut File, bytes: &[u8]) -> io::Result<()> {
+    if let Err(stop) = failpoint::pass() {
+        let _ = file.write_all(&bytes[..bytes.len() / 2]);
+        return Err(stop);
+    }
+    file.write_all(bytes)
+}
+
+/// fdatasync(2).
+///
+/// # Errors
+/// What fdatasync(2) answers.
+pub fn sync(file: &File) -> io::Result<()> {
+    failpoint::pass()?;
+    file.sync_data()
+}
+
+/// fsync(2) of a directory: makes the names in it durable.
+///
+/// # Errors
+/// What open(2) or fsync(2) answer.
+pub fn sync_directory(path: &Path) -> io::Result<()> {
+    failpoint::pass()?;
+    File::open(path)?.sync_all()
+}
+
+/// syncfs(2): makes everything written to the file system that holds `path` durable.
+///
+/// # Errors
+/// What open(2) or syncfs(2) answer.
+pub fn sync_file_system(path: &Path) -> io::Result<()> {
+    failpoint::pass()?;
+    Ok(rustix::fs::syncfs(File::open(path)?)?)
+}
+
+/// rename(2).
+///
+/// # Errors
+/// What rename(2) answers.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    failpoint::pass()?;
+    fs::rename(from, to)
+}
+
+/// renameat2(2) with `RENAME_NOREPLACE`.
+///
+/// # Errors
+/// `AlreadyExists`, or what renameat2(2) answers.
+pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    failpoint::pass()?;
+    Ok(rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?)
+}
+
+/// mkdir(2) with exactly `mode`, whatever the umask.
+///
+/// # Errors
+/// What mkdir(2) or chmod(2) answer.
+pub fn create_directory(path: &Path, mode: u32) -> io::Result<()> {
+    failpoint::pass()?;
+    rustix::fs::mkdir(path, mode.into())?;
+    Ok(rustix::fs::chmod(path, mode.into())?)
+}
+
+/// Creates `path` and its missing parents with mode 0710 and accepts those that exist.
+///
+/// # Errors
+/// What mkdir(2) answers.
+pub fn create_directories(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    failpoint::pass()?;
+    fs::DirBuilder::new().recursive(true).mode(0o710).create(path)
+}
+
+/// symlink(2).
+///
+/// # Errors
+/// What symlink(2) answers.
+pub fn symlink(target: &Path, link: &Path) -> io::Result<()> {
+    failpoint::pass()?;
+    std::os::unix::fs::symlink(target, link)
+}
+
+/// unlink(2); a missing file is no error.
+///
+/// # Errors
+/// What unlink(2) answers.
+pub fn remove_file(path: &Path) -> io::Result<()> {
+    failpoint::pass()?;
+    absent_is_fine(rustix::fs::unlinkat(CWD, path, AtFlags::empty()).map_err(io::Error::from))
+}
+
+/// Removes a file or a whole tree without following links; a missing one is no error.
+///
+/// # Errors
+/// What unlink(2) or rmdir(2) answer.
+pub fn remove_tree(path: &Path) -> io::Result<()> {
+    failpoint::pass()?;
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+            absent_is_fine(fs::remove_file(path))
+        }
+        other => absent_is_fine(other),
+    }
+}
+
+fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// Fills an array with random bytes (getrandom(2)).
+///
+/// # Errors
+/// `Interrupted` never; what getrandom(2) answers on kernels without it.
+pub fn random<const N: usize>() -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    let mut filled = 0;
+    while filled < N {
+        match rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty()) {
+            Ok(count) => filled += count,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(bytes)
+}
+
+/// Makes a random name of `length` characters out of `A-Z2-7` (at most 32).
+///
+/// # Errors
+/// As [`random`].
+pub fn random_name(length: usize) -> io::Result<String> {
+    const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+    let bytes: [u8; 32] = random()?;
+    Ok(bytes.iter().take(length).map(|b| char::from(ALPHABET[usize::from(b & 31)])).collect())
+}
+
+/// Returns how many bytes an unprivileged writer may still put on the file system that holds `path` (statvfs(3)).
+///
+/// # Errors
+/// What statvfs(3) answers.
+pub fn free_bytes(path: &Path) -> io::Result<u64> {
+    let stat = rustix::fs::statvfs(path)?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// Lists the names in a directory, sorted.
+///
+/// # Errors
+/// What opendir(3) or readdir(3) answer.
+pub fn names(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        names.push(PathBuf::from(entry?.file_name()));
+    }
+    names.sort();
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests;
