@@ -3,6 +3,8 @@
 //! Pure data: typed ids, digests, image references, the OCI documents, what a user asks for in a container, and the two things
 //! every error has: a [`Kind`] and a printable [`Chain`]. Nothing here touches the system.
 
+#![forbid(unsafe_code)]
+
 pub mod container;
 mod digest;
 mod id;
