@@ -1,56 +1,31 @@
-//! HTTP to registries: resolve, fetch, authenticate. Never touches the disk.
+//! HTTP to registries: resolve, fetch, authenticate (OCI distribution-spec 1.1, Docker Registry HTTP API v2).
+//!
+//! Owns connections, tokens and retries, in memory only: never touches the disk, never parses a manifest. Called by the image room.
+//!
+//! ```text
+//! request --> endpoint 1 (mirror) --x--> endpoint 2 (the registry, https) --x--> endpoint 3 (http, only if insecure)
+//!               |
+//!               +-- connect error, 429, 5xx -> wait (Retry-After or backoff) -> again, a few times
+//!               +-- 401 -> challenge -> token or basic -> again, once
+//!               +-- 3xx -> followed by hand, without credentials once the origin changes, never from https to http
+//! blob stream --x-- dropped --> the same request with Range from where it broke
+//! ```
+//!
+//! What is answered is hostile: bodies are bounded, a manifest's digest is computed here and a blob's by its reader; the header
+//! `Docker-Content-Digest` is not looked at. URLs that a registry gives (redirects, token realms) may not lead into the machine or
+//! to the link-local metadata services unless the registry itself is there; `urls` of foreign layers are never followed.
 #![forbid(unsafe_code)]
 
-use serde::{Deserialize, Serialize};
+mod auth;
+mod blob;
+mod challenge;
+mod client;
+mod endpoint;
+mod error;
+mod http;
+mod token;
 
-/// Credentials for one registry, as clients send them in `X-Registry-Auth`.
-#[derive(Clone, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Auth {
-    /// The user.
-    pub username: String,
-    /// The password.
-    pub password: String,
-    /// An OAuth2 refresh token instead of a password.
-    #[serde(rename = "identitytoken")]
-    pub identity_token: String,
-    /// A bearer token, used as it is.
-    #[serde(rename = "registrytoken")]
-    pub registry_token: String,
-}
-
-impl std::fmt::Debug for Auth {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Auth").field("username", &self.username).finish_non_exhaustive()
-    }
-}
-
-/// How registries are reached.
-#[derive(Clone, Debug, Default)]
-pub struct ClientOptions {
-    /// `HOST[:PORT]` or CIDR: https is tried without verification, then http.
-    pub insecure: Vec<String>,
-    /// URLs that are asked before Docker Hub.
-    pub mirrors: Vec<String>,
-    /// The `User-Agent`; empty is `belljar/VERSION`.
-    pub user_agent: String,
-}
-
-/// Talks to registries; cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Client {}
-
-/// Why a client cannot be made.
-#[derive(Debug, thiserror::Error)]
-#[error("registry")]
-pub struct Error {}
-
-impl Client {
-    /// Makes a client.
-    ///
-    /// # Errors
-    /// Internal, if the TLS roots cannot be used.
-    pub fn new(_options: ClientOptions) -> Result<Self, Error> {
-        Ok(Self {})
-    }
-}
+pub use auth::Auth;
+pub use blob::BlobStream;
+pub use client::{Client, ClientOptions, MAX_MANIFEST_BYTES, Resolved};
+pub use error::{Error, Refusal};
