@@ -10,6 +10,7 @@ mod daemon;
 mod host;
 mod out;
 mod registry;
+mod tap;
 mod terminal;
 
 pub use daemon::{Client, Daemon};
@@ -18,6 +19,7 @@ pub use host::{
 };
 pub use out::Out;
 pub use registry::registry;
+pub use tap::{Exchange, Tap};
 pub use terminal::Terminal;
 
 use std::path::PathBuf;

@@ -27,7 +27,7 @@ fn daemon_killed_while_a_terminal_is_attached(client: Client) {
     let mut daemon = busybox();
     let mut command = daemon.command(client);
     command.args(["run", "-it", "--name", "attached", "busybox", "sh"]);
-    let mut terminal = Terminal::start(&command, 24, 80);
+    let terminal = Terminal::start(&command, 24, 80);
     terminal.expect("/ #");
     let counter =
         daemon.run(client, &["run", "-d", "--name", "counter", "busybox", "sh", "-c", COUNT]).ok();
