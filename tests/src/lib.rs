@@ -3,8 +3,6 @@
 //! Every test has a daemon of its own with its own directories, socket and bridge, so that it passes beside a running Docker or a running
 //! Belljar, and takes everything away again when it ends or panics. What a test claims is read from the kernel, not from the engine.
 #![forbid(unsafe_code)]
-#![allow(clippy::missing_panics_doc, reason = "a test helper panics to fail the test")]
-#![expect(clippy::unwrap_used, reason = "a test helper panics to fail the test")]
 
 mod daemon;
 mod host;

@@ -52,10 +52,10 @@ fn join(client: UnixStream, server: UnixStream, exchange: Arc<Mutex<Exchange>>) 
     let (client_in, server_in) = (client.try_clone().unwrap(), server.try_clone().unwrap());
     let up = Arc::clone(&exchange);
     std::thread::spawn(move || {
-        pump(client_in, server, |bytes| up.lock().unwrap().request.extend_from_slice(bytes))
+        pump(client_in, server, |bytes| up.lock().unwrap().request.extend_from_slice(bytes));
     });
     std::thread::spawn(move || {
-        pump(server_in, client, |bytes| exchange.lock().unwrap().response.extend_from_slice(bytes))
+        pump(server_in, client, |bytes| exchange.lock().unwrap().response.extend_from_slice(bytes));
     });
 }
 

@@ -186,8 +186,7 @@ fn a_corrupt_record_is_set_aside_and_named() {
     daemon.kill9();
     let record =
         fs::read_dir(daemon.path("data/db/containers")).unwrap().flatten().map(|e| e.path());
-    let record =
-        record.filter(|p| p.to_string_lossy().contains(&bad)).next().expect("the record of `bad`");
+    let record = record.find(|p| p.to_string_lossy().contains(&bad)).expect("the record of `bad`");
     fs::write(&record, b"{\"half\": ").unwrap();
     daemon.restart();
     let names = daemon.docker(&["ps", "-a", "--no-trunc", "--format", "{{.ID}}"]).ok();
