@@ -10,6 +10,7 @@ use acceptance::{Client, Daemon, Terminal, wait_for, with_both_clients};
 
 with_both_clients!(
     run_passes_what_it_is_given,
+    files_and_devices_inside,
     default_security,
     volumes_and_mounts,
     exec_variants,
@@ -102,6 +103,10 @@ fn run_passes_what_it_is_given(client: Client) {
         )
         .ok();
     assert!(!init.lines().any(|l| l == "1"), "the command is not PID 1 under --init: {init}");
+}
+
+fn files_and_devices_inside(client: Client) {
+    let daemon = busybox();
     let host = daemon
         .run(
             client,

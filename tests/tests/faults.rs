@@ -184,9 +184,9 @@ fn a_corrupt_record_is_set_aside_and_named() {
     let good = daemon.docker(&["create", "--name", "good", "busybox", "true"]).ok();
     let bad = daemon.docker(&["create", "--name", "bad", "busybox", "true"]).ok();
     daemon.kill9();
-    let record =
+    let mut records =
         fs::read_dir(daemon.path("data/db/containers")).unwrap().flatten().map(|e| e.path());
-    let record = record.find(|p| p.to_string_lossy().contains(&bad)).expect("the record of `bad`");
+    let record = records.find(|p| p.to_string_lossy().contains(&bad)).expect("the record of `bad`");
     fs::write(&record, b"{\"half\": ").unwrap();
     daemon.restart();
     let names = daemon.docker(&["ps", "-a", "--no-trunc", "--format", "{{.ID}}"]).ok();
