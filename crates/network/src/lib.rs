@@ -8,19 +8,40 @@
 //!
 //! Leases are not written to disk: the engine keeps each [`Endpoint`] in its container's record and hands the living ones to
 //! [`Network::reconcile`] at start, before the first [`Network::attach`]. What the kernel has beyond them is swept.
+//!
+//! ```text
+//! attach:  bridge and table stand? → lease, ports → veth pair (one request) → inside: address, route → map elements
+//! detach:  map elements → veth pair → lease, ports        (an address is free only when nothing answers to it any more)
+//! ```
 #![forbid(unsafe_code)]
 
+mod attach;
 mod error;
+mod firewall;
 mod hosts;
+mod lease;
+mod link;
+mod manage;
 mod model;
+mod nft;
+mod pool;
+mod ports;
 mod random;
+mod reconcile;
+mod record;
 mod resolv;
+mod state;
+mod sysctl;
 
 use std::net::Ipv4Addr;
-use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 
-use types::{ContainerId, ErrorList};
+use parking_lot::Mutex;
+use types::ContainerId;
+
+use firewall::Firewall;
+use record::Records;
+use state::State;
 
 pub use error::Error;
 pub use hosts::{HostsRequest, hosts_file};
@@ -54,24 +75,22 @@ impl NetworkOptions {
 }
 
 /// The room: networks, leases and ports of one daemon. Share it behind an `Arc`; every method takes `&self` and blocks.
+///
+/// Locks are taken in the order `links`, `firewall`, `state`; `state` is never held over a request to the kernel.
 pub struct Network {
     options: NetworkOptions,
+    records: Records,
+    /// Held while a bridge is made or found wanting.
+    links: Mutex<()>,
+    firewall: Mutex<Firewall>,
+    state: Mutex<State>,
 }
 
 impl Network {
-    /// Reads the records and makes the predefined networks' when missing. Touches no link and no rule.
-    ///
-    /// # Errors
-    /// The directory cannot be made or written; a bad `--bip`.
-    pub fn open(options: NetworkOptions) -> Result<Self, Error> {
-        Ok(Self { options })
-    }
-
     /// Returns every network, predefined ones first, then by name.
     #[must_use]
     pub fn networks(&self) -> Vec<NetworkInfo> {
-        let _ = &self.options;
-        Vec::new()
+        self.state.lock().networks()
     }
 
     /// Finds a network by name, id or unambiguous id prefix; empty and `default` are the default network.
@@ -79,84 +98,24 @@ impl Network {
     /// # Errors
     /// Not found; ambiguous.
     pub fn network(&self, name: &str) -> Result<NetworkInfo, Error> {
-        Err(Error::NotFound { name: name.to_owned() })
-    }
-
-    /// Makes a user-defined bridge network; the bridge itself comes with the first container.
-    ///
-    /// # Errors
-    /// Name taken or invalid; unknown driver; overlapping subnet; no free pool.
-    pub fn create(&self, ask: &NetworkRequest) -> Result<NetworkInfo, Error> {
-        Err(Error::Invalid(ask.name.clone()))
-    }
-
-    /// Removes a user-defined network and its bridge.
-    ///
-    /// # Errors
-    /// Not found; predefined; containers are in it.
-    pub fn remove(&self, name: &str) -> Result<NetworkInfo, Error> {
-        Err(Error::NotFound { name: name.to_owned() })
-    }
-
-    /// Joins the namespace `netns` to a network: lease, veth pair, address, loopback, route, ports. All or nothing.
-    ///
-    /// # Errors
-    /// Network not found or without interfaces; address or port in use; the kernel's refusal.
-    pub fn attach(
-        &self,
-        container: &ContainerId,
-        netns: BorrowedFd<'_>,
-        ask: &EndpointRequest,
-    ) -> Result<Endpoint, Error> {
-        let _ = (container, netns);
-        Err(Error::NotFound { name: ask.network.clone() })
-    }
-
-    /// Takes a container out of a network: ports, link, lease. Goes on after a failure; tolerates what is already gone.
-    /// Keep it off the critical path: the kernel waits for an RCU grace period in it.
-    ///
-    /// # Errors
-    /// Everything that could not be undone.
-    pub fn detach(&self, container: &ContainerId, endpoint: &Endpoint) -> Result<(), ErrorList> {
-        let _ = (container, endpoint);
-        Ok(())
-    }
-
-    /// Brings up loopback in `netns`: all the network that `--network none` has.
-    ///
-    /// # Errors
-    /// The namespace cannot be entered; the kernel's refusal.
-    pub fn loopback_up(&self, netns: BorrowedFd<'_>) -> Result<(), Error> {
-        let _ = netns;
-        Ok(())
-    }
-
-    /// Recovers at start: takes the leases and ports of the living, repairs the rules, and sweeps links and rules of the dead.
-    /// Call it once, before the first attach, with the endpoints of every container that runs.
-    ///
-    /// # Errors
-    /// Everything that could not be recovered; the rest is.
-    pub fn reconcile(&self, living: &[(ContainerId, Endpoint)]) -> Result<(), ErrorList> {
-        let _ = living;
-        Ok(())
+        self.state.lock().find(name).cloned()
     }
 
     /// Returns the endpoints in a network, for `network inspect`.
     #[must_use]
     pub fn endpoints(&self, network: &NetworkId) -> Vec<(ContainerId, Endpoint)> {
-        let _ = network;
-        Vec::new()
+        self.state.lock().endpoints_in(network)
     }
 
     /// Returns the default bridge's address: what `host-gateway` means.
     #[must_use]
     pub fn host_gateway(&self) -> Option<Ipv4Addr> {
-        None
+        self.state.lock().find("bridge").ok().and_then(|network| network.gateway)
     }
 
     /// Returns what is degraded, for `info` and the log: no nf_tables, a foreign FORWARD policy that drops, a damaged record.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
-        Vec::new()
+        self.state.lock().warnings()
     }
 }
