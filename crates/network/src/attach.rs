@@ -137,6 +137,7 @@ impl Network {
                 inner_name: &endpoint.ifname,
                 mac: endpoint.mac,
                 mtu: network.mtu,
+                hairpin: !endpoint.ports.is_empty(),
             },
         )?;
         let subnet = network.subnet.unwrap_or(Subnet::of(endpoint.ip, 32).map_err(invalid)?);
@@ -252,7 +253,7 @@ impl Network {
         }
         for (_, endpoint) in self.endpoints(&network.id) {
             if let Some(port) = link::find(socket, &endpoint.host_ifname)? {
-                link::enslave(socket, &port, bridge.index)?;
+                link::enslave(socket, &port, bridge.index, !endpoint.ports.is_empty())?;
             }
         }
         Ok(bridge)

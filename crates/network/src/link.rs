@@ -29,6 +29,9 @@ const IFLA_EXT_MASK: u16 = 29;
 const RTEXT_FILTER_SKIP_STATS: u32 = 8;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
+const IFLA_INFO_SLAVE_KIND: u16 = 4;
+const IFLA_INFO_SLAVE_DATA: u16 = 5;
+const IFLA_BRPORT_MODE: u16 = 4;
 const VETH_INFO_PEER: u16 = 1;
 const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
 const IN6_ADDR_GEN_MODE_NONE: u8 = 1;
@@ -222,6 +225,9 @@ pub(crate) struct Pair<'a> {
     pub(crate) inner_name: &'a str,
     pub(crate) mac: Mac,
     pub(crate) mtu: u32,
+    /// Whether a frame may leave by the port it came in by: a container that reaches itself by its own published port. The
+    /// rewriting happens inside the bridge when the host filters bridged frames (`bridge-nf-call-iptables`).
+    pub(crate) hairpin: bool,
 }
 
 /// Makes the pair in one request: the peer is born inside the namespace under its final name, so that it never shows on the host
@@ -246,14 +252,33 @@ pub(crate) fn create_pair(socket: &mut Socket, pair: &Pair<'_>) -> Result<(), Er
             });
         });
     });
-    failed("create link", pair.host_name, socket.request(&[message])).map(drop)
+    let mut messages = vec![message];
+    messages.extend(pair.hairpin.then(|| hairpin(pair.host_name)));
+    failed("create link", pair.host_name, socket.request(&messages)).map(drop)
 }
 
-/// Makes a link a port of a bridge (again).
-pub(crate) fn enslave(socket: &mut Socket, link: &Link, bridge_index: u32) -> Result<(), Error> {
+fn hairpin(name: &str) -> Message {
+    let mut message = Message::new(RTM_NEWLINK, 0, &ifinfomsg(0, false));
+    message.attr_str(IFLA_IFNAME, name).nest(IFLA_LINKINFO, |info| {
+        info.attr_str(IFLA_INFO_SLAVE_KIND, "bridge").nest(IFLA_INFO_SLAVE_DATA, |port| {
+            port.attr_u8(IFLA_BRPORT_MODE, 1);
+        });
+    });
+    message
+}
+
+/// Makes a link a port of a bridge again.
+pub(crate) fn enslave(
+    socket: &mut Socket,
+    link: &Link,
+    bridge_index: u32,
+    with_hairpin: bool,
+) -> Result<(), Error> {
     let mut message = Message::new(RTM_SETLINK, 0, &ifinfomsg(link.index, true));
     message.attr_u32(IFLA_MASTER, bridge_index);
-    failed("put into the bridge", &link.name, socket.request(&[message])).map(drop)
+    let mut messages = vec![message];
+    messages.extend(with_hairpin.then(|| hairpin(&link.name)));
+    failed("put into the bridge", &link.name, socket.request(&messages)).map(drop)
 }
 
 /// Deletes a link; one that is gone already is no failure. Returns whether there was one.
