@@ -3,11 +3,15 @@
 //! Every function here that changes a directory or makes bytes durable passes a [`failpoint`] first, so that a test can stop a
 //! room before any chosen step and look at what a killed daemon would have left.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, RenameFlags};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags};
+use rustix::io::Errno;
 
 pub mod failpoint;
 
@@ -159,15 +163,80 @@ pub fn remove_file(path: &Path) -> io::Result<()> {
 /// Removes a file or a whole tree without following links; a missing one is no error.
 ///
 /// # Errors
-/// What unlink(2) or rmdir(2) answer.
+/// As [`remove_tree_at`].
 pub fn remove_tree(path: &Path) -> io::Result<()> {
     failpoint::pass()?;
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
-            absent_is_fine(fs::remove_file(path))
-        }
-        other => absent_is_fine(other),
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    match rustix::fs::open(parent(path)?, flags, Mode::empty()) {
+        Ok(parent) => remove_tree_at(parent.as_fd(), Path::new(name)),
+        Err(error) => absent_is_fine(Err(error.into())),
     }
+}
+
+/// Removes the file or the whole tree `name` of the directory `parent`, whatever its depth, without following links.
+///
+/// A mount point stops it: nothing on another file system is ever removed. A missing name is no error.
+///
+/// # Errors
+/// `CrossesDevices` at a mount point; what unlinkat(2), openat2(2) or renameat(2) answer.
+pub fn remove_tree_at(parent: BorrowedFd<'_>, name: &Path) -> io::Result<()> {
+    match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
+        Err(Errno::ISDIR | Errno::PERM) => {}
+        other => return absent_is_fine(other.map_err(io::Error::from)),
+    }
+    let root = match open_same_device(parent, name) {
+        Err(Errno::NOENT) => return Ok(()),
+        other => other?,
+    };
+    while empty_directory(root.as_fd(), root.as_fd(), 0)? {}
+    absent_is_fine(rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR).map_err(io::Error::from))
+}
+
+fn open_same_device(parent: BorrowedFd<'_>, name: &Path) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
+    loop {
+        match rustix::fs::openat2(parent, name, flags, Mode::empty(), resolve) {
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            other => return other,
+        }
+    }
+}
+
+/// How many directories are held open on the way down.
+const MOST_LEVELS: u32 = 64;
+
+/// Empties a directory; what lies too deep is moved up into `root`, and then the answer is `true`: `root` must be emptied again.
+fn empty_directory(
+    directory: BorrowedFd<'_>,
+    root: BorrowedFd<'_>,
+    level: u32,
+) -> io::Result<bool> {
+    let mut moved = false;
+    for entry in Dir::read_from(directory)? {
+        let entry = entry?;
+        let name = Path::new(OsStr::from_bytes(entry.file_name().to_bytes()));
+        if matches!(entry.file_name().to_bytes(), b"." | b"..") {
+            continue;
+        }
+        if entry.file_type() != FileType::Directory {
+            match rustix::fs::unlinkat(directory, name, AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => continue,
+                Err(Errno::ISDIR | Errno::PERM) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if level == MOST_LEVELS {
+            rustix::fs::renameat(directory, name, root, format!(".deep-{}", random_name(16)?))?;
+            moved = true;
+            continue;
+        }
+        let below = open_same_device(directory, name)?;
+        moved |= empty_directory(below.as_fd(), root, level + 1)?;
+        rustix::fs::unlinkat(directory, name, AtFlags::REMOVEDIR)?;
+    }
+    Ok(moved)
 }
 
 fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {

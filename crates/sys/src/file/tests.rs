@@ -69,3 +69,16 @@ fn random_names_differ_and_keep_their_length() {
     assert_eq!((a.len(), b.len()), (26, 26));
     assert_ne!(a, b);
 }
+
+#[test]
+fn a_tree_deeper_than_the_descriptors_reach_is_removed() {
+    let dir = scratch("deep");
+    let mut fd = rustix::fs::open(&dir, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).unwrap();
+    for _ in 0..3000 {
+        rustix::fs::mkdirat(&fd, "d", Mode::RWXU).unwrap();
+        rustix::fs::mknodat(&fd, "f", FileType::Fifo, Mode::RWXU, 0).unwrap();
+        fd = rustix::fs::openat(&fd, "d", OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).unwrap();
+    }
+    remove_tree(&dir).unwrap();
+    assert!(!dir.exists());
+}
