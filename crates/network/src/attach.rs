@@ -223,7 +223,7 @@ impl Network {
             if found.kind.as_deref() != Some("bridge") {
                 return Err(Error::Invalid(format!("link `{name}` exists and is not a bridge")));
             }
-            if found.up {
+            if found.up && self.state.lock().is_checked(id) {
                 return Ok((network, found));
             }
         } else {
@@ -233,7 +233,7 @@ impl Network {
         Ok((network, bridge))
     }
 
-    /// Makes the bridge or repairs a half-made one, and takes its ports back if somebody deleted it under living containers.
+    /// Makes the bridge, or brings one that an earlier daemon made in line with the options, and takes its ports back if somebody deleted it under living containers.
     fn raise_bridge(
         &self,
         socket: &mut Socket,
@@ -249,13 +249,17 @@ impl Network {
         let bridge = link::find(socket, name)?.ok_or(Error::NotFound { name: name.to_owned() })?;
         link::address_and_up(socket, &bridge, gateway, subnet)?;
         if self.options.firewall {
-            sysctl::route_localnet(name)?;
+            let switched = sysctl::route_localnet(name);
+            if let Err(error) = switched {
+                tracing::warn!("published ports do not answer on localhost: {}", Chain(&error));
+            }
         }
         for (_, endpoint) in self.endpoints(&network.id) {
             if let Some(port) = link::find(socket, &endpoint.host_ifname)? {
                 link::enslave(socket, &port, bridge.index, !endpoint.ports.is_empty())?;
             }
         }
+        self.state.lock().set_checked(&network.id);
         Ok(bridge)
     }
 }

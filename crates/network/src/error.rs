@@ -143,9 +143,12 @@ impl Error {
             Self::NotFound { .. } => Kind::NotFound,
             Self::Ambiguous { .. } | Self::Invalid(_) | Self::NoInterfaces { .. } => Kind::Invalid,
             Self::Exists { .. } => Kind::Conflict,
-            // The Engine API answers 403 for both.
-            Self::Denied(_) | Self::InUse { .. } | Self::PoolOverlaps => Kind::Denied,
-            Self::NoNat { .. } => Kind::Unavailable,
+            // The Engine API answers 403 to all of them.
+            Self::Denied(_)
+            | Self::InUse { .. }
+            | Self::PoolOverlaps
+            | Self::AddressInUse { .. } => Kind::Denied,
+            Self::NoNat { .. } | Self::Exhausted { .. } => Kind::Unavailable,
             _ => Kind::Internal,
         }
     }

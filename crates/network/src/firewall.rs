@@ -112,6 +112,11 @@ impl Firewall {
         &self.table
     }
 
+    /// Tells whether the table stands, as far as this process knows.
+    pub(crate) fn is_made(&self) -> bool {
+        self.made.is_some()
+    }
+
     /// Tells whether the table was made since the last question: then the surroundings are worth a look, too.
     pub(crate) fn take_rebuilt(&mut self) -> bool {
         std::mem::take(&mut self.rebuilt)
@@ -407,4 +412,46 @@ fn forward(zones: &[Zone]) -> Vec<Rule> {
 /// Names the failure to publish.
 pub(crate) fn cannot_publish(source: NetlinkError) -> Error {
     Error::NoNat { source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Protocol;
+
+    fn published(host_ip: [u8; 4], host_port: u16) -> (PublishedPort, Ipv4Addr) {
+        let port = PublishedPort {
+            protocol: Protocol::Udp,
+            container_port: 53,
+            host_ip: host_ip.into(),
+            host_port,
+        };
+        (port, Ipv4Addr::new(172, 17, 0, 2))
+    }
+
+    #[test]
+    fn a_port_is_one_element_of_the_map_for_its_address() {
+        let (any, one) =
+            elements([published([0; 4], 5353), published([127, 0, 0, 1], 54)].into_iter());
+        // protocol . port : address . port, each padded to four bytes
+        let target = Some(vec![172, 17, 0, 2, 0, 53, 0, 0]);
+        assert_eq!(any, [(vec![17, 0, 0, 0, 0x14, 0xe9, 0, 0], target.clone())]);
+        assert_eq!(one, [(vec![127, 0, 0, 1, 17, 0, 0, 0, 0, 54, 0, 0], target)]);
+    }
+
+    #[test]
+    fn thousands_of_ports_are_a_few_messages_and_no_rule() {
+        let ports: Vec<_> = (1..=5000).map(|port| published([0; 4], port)).collect();
+        let none = Ruleset::default();
+        let many = Ruleset { ports, ..Ruleset::default() };
+        let count =
+            |ruleset: &Ruleset| batch("t", ruleset, &chains(&ruleset.zones, true), true).len();
+        assert_eq!(count(&many) - count(&none), 10);
+    }
+
+    #[test]
+    fn each_daemon_has_its_own_table() {
+        assert_eq!(Firewall::new("belljar0").table(), "belljar");
+        assert_eq!(Firewall::new("bj1").table(), "belljar_bj1");
+    }
 }

@@ -157,9 +157,8 @@ impl Network {
     }
 
     fn check_name(&self, name: &str) -> Result<(), Error> {
-        if !types::is_valid_name(name)
-            && !(name.len() == 1 && name.as_bytes()[0].is_ascii_alphanumeric())
-        {
+        let one_letter = name.len() == 1 && name.as_bytes()[0].is_ascii_alphanumeric();
+        if !one_letter && !types::is_valid_name(name) {
             return Err(Error::Invalid(format!(
                 "invalid name \"{name}\": name must start with an alphanumeric character and contain only alphanumeric characters, '_', '.', or '-'"
             )));
@@ -220,7 +219,12 @@ impl Network {
         if removed.is_err() {
             self.state.lock().put(network.clone());
         }
-        removed.map(|()| network)
+        removed?;
+        // The rules name the bridge that is gone.
+        if self.firewall.lock().is_made() {
+            let _ = self.ensure_firewall();
+        }
+        Ok(network)
     }
 
     /// Takes the bridge away, then the record: a crash between leaves a record, whose bridge comes back when it is used.

@@ -383,6 +383,11 @@ impl Table<'_> {
         add.attr_str(1, self.0).attr_str(2, set.name).attr_be32(10, id);
         add.attr_be32(3, if set.data.is_some() { IS_MAP } else { 0 });
         add.attr_be32(4, set.key.0).attr_be32(5, set.key.1);
+        if set.key.0 == data_type::IFNAME {
+            // nft's own note, only so that `nft list` prints the names: key byte order (type 0, 4 bytes) is the host's (1).
+            let [a, b, c, d] = 1u32.to_ne_bytes();
+            add.attr(13, &[0, 4, a, b, c, d]);
+        }
         if let Some((kind, len)) = set.data {
             add.attr_be32(6, kind).attr_be32(7, len);
         }

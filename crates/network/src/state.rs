@@ -1,6 +1,6 @@
 //! What the room knows in memory. No request to the kernel is made under its lock, but for binding a reserved port.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::Ipv4Addr;
 
 use types::ContainerId;
@@ -28,6 +28,8 @@ pub(crate) struct State {
     networks: BTreeMap<NetworkId, NetworkInfo>,
     endpoints: HashMap<EndpointId, (ContainerId, Endpoint)>,
     leases: HashMap<NetworkId, Leases>,
+    /// Networks whose bridge this process has set up or checked.
+    checked: HashSet<NetworkId>,
     ports: HostPorts,
     troubles: BTreeMap<(Trouble, String), String>,
 }
@@ -82,6 +84,14 @@ impl State {
     pub(crate) fn subnets_but(&self, except: Option<&NetworkId>) -> Vec<Subnet> {
         let others = self.networks.values().filter(|n| Some(&n.id) != except);
         others.filter_map(|n| n.subnet).collect()
+    }
+
+    pub(crate) fn is_checked(&self, network: &NetworkId) -> bool {
+        self.checked.contains(network)
+    }
+
+    pub(crate) fn set_checked(&mut self, network: &NetworkId) {
+        self.checked.insert(network.clone());
     }
 
     /// Leases an address: the wanted one, or the lowest that is free.

@@ -212,7 +212,7 @@ fn privileged_the_next_daemon_keeps_the_living_and_sweeps_the_dead() {
     let next = bed.open();
     let survivors = [(living.id.clone(), at_living.clone())];
     bed.on_host(|| next.reconcile(&survivors)).unwrap();
-    assert_eq!(bed.veths(), [at_living.host_ifname.clone()]);
+    assert_eq!(bed.veths(), std::slice::from_ref(&at_living.host_ifname));
     assert_eq!(ask_from(&bed.outside, HOST_IP, 8080).unwrap(), OUTSIDE_IP);
     assert!(is_cut_off(&bed.outside, HOST_IP, 8082));
     let error = bed.attach(&next, &inmate(), &published(8080, 80)).unwrap_err();
