@@ -1,221 +1,178 @@
 //! Layer directories and container file systems: the sole writer of `<data-root>/overlay2`.
+//!
+//! ```text
+//! overlay2/l/<26 letters>            link to ../<name>/diff, so that long stacks still fit one mount call
+//! overlay2/<cache id>/diff           an image layer's files
+//!                    /link           its name in l/
+//!                    /lower          the links of the layers below, topmost first: l/A:l/B (absent in a base layer)
+//!                    /committed      empty
+//!                    /work           empty (absent in a base layer)
+//!                    /layer.json     chain, parent, diff id, bytes: what makes the directory a layer
+//! overlay2/<container id>-init/…     the container's init layer: mount points and empty files; like a layer, without layer.json
+//! overlay2/<container id>/diff       what the container writes
+//!                        /link /lower /work
+//!                        /merged     where the whole is mounted
+//! overlay2/.tmp-<letters>            half made or half removed; swept at open
+//! ```
+//!
+//! This is the classic overlay2 layout of Docker. Everything is made under a `.tmp-` name and renamed into place when it is whole; removal
+//! renames out of place first. A layer is on the disk before its name is (syncfs, rename, fsync): a power cut leaves a whole layer
+//! or none. A container's file system is not synced: it must be made in well under a millisecond.
+//!
+//! ```text
+//! layer:      begin_layer -> draft -> commit -> here -> remove_layer      (refused while a child, a draft's child or a container uses it)
+//! container:  prepare -> here -> mount <-> unmount -> remove
+//! ```
+//!
+//! Opening the store is its recovery. This room never reads a tar. Blocking calls; cheap to clone, safe to share between threads.
 #![forbid(unsafe_code)]
 
+mod container;
+mod error;
+mod init;
+mod layer;
+mod mount;
+mod recovery;
+
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use types::{ChainId, ContainerId, DiffId, Kind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Why.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Error {
-    /// The layer or container is not here.
-    #[error("find `{object}`")]
-    Missing {
-        /// Which.
-        object: String,
-    },
-}
+use sys::file;
+use types::{ChainId, ContainerId};
 
-impl Error {
-    /// Says what the failure means to the one who asked.
-    #[must_use]
-    pub fn kind(&self) -> Kind {
-        Kind::NotFound
-    }
-}
-
-/// One image layer as it lies on the disk.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LayerInfo {
-    /// The layer and everything below it.
-    pub chain: ChainId,
-    /// The 64 hexadecimal digits that name its directory.
-    pub cache_id: String,
-    /// The layer below.
-    pub parent: Option<ChainId>,
-    /// The digest of its uncompressed tar.
-    pub diff_id: DiffId,
-    /// The bytes of its regular files.
-    pub bytes: u64,
-    /// Its `diff` directory.
-    pub diff: PathBuf,
-}
-
-/// What is known of a layer when it is committed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LayerMeta {
-    /// The digest of its uncompressed tar.
-    pub diff_id: DiffId,
-    /// The bytes of its regular files.
-    pub bytes: u64,
-}
-
-/// The directories of one container's file system.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ContainerFs {
-    /// The init layer, then the image's layers, topmost first.
-    pub lower: Vec<PathBuf>,
-    /// What the container writes.
-    pub upper: PathBuf,
-    /// overlayfs' own room.
-    pub work: PathBuf,
-    /// Where the whole is mounted.
-    pub merged: PathBuf,
-}
-
-/// One thing of a container's init layer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum InitEntry {
-    /// A directory and its parents, mode 0755.
-    Directory(PathBuf),
-    /// An empty file to mount upon, mode 0755.
-    File(PathBuf),
-    /// A symbolic link.
-    Symlink {
-        /// The link's own path.
-        path: PathBuf,
-        /// Where it points.
-        target: PathBuf,
-    },
-}
-
-impl InitEntry {
-    /// The entries of Docker's init layer.
-    #[must_use]
-    pub fn docker() -> Vec<Self> {
-        Vec::new()
-    }
-}
-
-/// A layer being filled; dropping it uncommitted removes it.
-#[derive(Debug)]
-pub struct LayerDraft {
-    directory: PathBuf,
-}
-
-impl LayerDraft {
-    /// Returns the directory to unpack into.
-    #[must_use]
-    pub fn dir(&self) -> &Path {
-        &self.directory
-    }
-
-    /// Makes the draft a layer, durably. When another draft of the same chain was committed meanwhile, that one is kept and returned.
-    ///
-    /// # Errors
-    /// `Internal` when the disk refuses.
-    pub fn commit(self, meta: LayerMeta) -> Result<LayerInfo, Error> {
-        let _ = meta;
-        Err(Error::Missing { object: String::new() })
-    }
-}
+pub use container::ContainerFs;
+pub use error::Error;
+pub use init::InitEntry;
+pub use layer::{LayerDraft, LayerInfo, LayerMeta};
+pub use recovery::Damaged;
 
 /// The layers and container file systems of one data root.
 #[derive(Clone, Debug)]
-pub struct Store {}
+pub struct Store {
+    shared: Arc<Shared>,
+}
 
-#[expect(clippy::unused_self, reason = "published ahead of its body")]
+#[derive(Debug)]
+struct Shared {
+    root: PathBuf,
+    index: Mutex<Index>,
+    damaged: Vec<Damaged>,
+    init_plans: init::Plans,
+}
+
+/// What is on the disk, as of the last change.
+#[derive(Debug, Default)]
+struct Index {
+    layers: HashMap<ChainId, layer::Layer>,
+    containers: HashMap<ContainerId, container::Container>,
+    /// How many drafts stand on a chain that must not go away meanwhile.
+    drafts_on: HashMap<ChainId, usize>,
+}
+
+impl Index {
+    /// Returns the layers of a chain, topmost first; short when one is missing.
+    fn stack(&self, top: Option<&ChainId>) -> Vec<&layer::Layer> {
+        let mut stack = Vec::new();
+        let mut next = top;
+        while let Some(layer) = next.and_then(|chain| self.layers.get(chain)) {
+            stack.push(layer);
+            next = layer.info.parent.as_ref();
+        }
+        stack
+    }
+
+    /// Returns who needs a layer.
+    fn user_of(&self, chain: &ChainId) -> Option<String> {
+        let child = self.layers.values().find(|layer| layer.info.parent.as_ref() == Some(chain));
+        if let Some(child) = child {
+            return Some(format!("layer {}", child.info.chain));
+        }
+        if let Some((id, _)) =
+            self.containers.iter().find(|(_, container)| container.top.as_ref() == Some(chain))
+        {
+            return Some(format!("container {id}"));
+        }
+        self.drafts_on.contains_key(chain).then(|| "a layer being unpacked".to_owned())
+    }
+}
+
 impl Store {
-    /// Opens the store below `root` and sweeps what a crash left half made.
+    /// Opens the store below `root` and sweeps what a crash left half made or half removed; nothing complete is ever swept.
     ///
     /// # Errors
-    /// `Internal`, naming the path.
+    /// `Internal`, naming the path, when a directory cannot be created, read or swept.
     pub fn open(root: impl AsRef<Path>) -> Result<Self, Error> {
-        let _ = root;
-        Ok(Self {})
+        let root = root.as_ref();
+        let root = std::path::absolute(root).map_err(Error::at("find", root))?;
+        let links = root.join("l");
+        file::create_directories(&links).map_err(Error::at("create", &links))?;
+        let (index, damaged) = recovery::recover(&root)?;
+        let (index, init_plans) = (Mutex::new(index), init::Plans::default());
+        Ok(Self { shared: Arc::new(Shared { root, index, damaged, init_plans }) })
     }
-    /// Tells whether the layer is here.
+
+    /// Names the directories that opening the store could not make sense of; they were left alone.
     #[must_use]
-    pub fn has(&self, chain: &ChainId) -> bool {
-        let _ = chain;
-        false
+    pub fn damaged(&self) -> &[Damaged] {
+        &self.shared.damaged
     }
-    /// Begins a layer on top of `parent`.
+
+    fn root(&self) -> &Path {
+        &self.shared.root
+    }
+
+    fn index(&self) -> MutexGuard<'_, Index> {
+        self.shared.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes an empty directory under a name that the next start sweeps.
+    fn temporary(&self) -> Result<PathBuf, Error> {
+        let root = self.root();
+        let name = file::random_name(26).map_err(Error::at("name a directory in", root))?;
+        let path = root.join(format!("{}{name}", file::TEMPORARY_PREFIX));
+        file::create_directory(&path, 0o710).map_err(Error::at("create", &path))?;
+        Ok(path)
+    }
+
+    /// Writes the small files and directories that every directory of the layout has, and its link in `l/`; returns the link's name.
     ///
-    /// # Errors
-    /// `NotFound` when the parent is not here; `Internal`.
-    pub fn begin_layer(
-        &self,
-        chain: &ChainId,
-        parent: Option<&ChainId>,
-    ) -> Result<LayerDraft, Error> {
-        let _ = parent;
-        Err(Error::Missing { object: chain.to_string() })
+    /// `name` is the final name of the directory that is being made at `path`, `lower` the links of what is below it.
+    fn furnish(&self, path: &Path, name: &str, lower: &[String]) -> Result<String, Error> {
+        let link = file::random_name(26).map_err(Error::at("name a link of", path))?;
+        write(&path.join("link"), link.as_bytes())?;
+        if !lower.is_empty() {
+            let lower: Vec<String> = lower.iter().map(|link| format!("l/{link}")).collect();
+            write(&path.join("lower"), lower.join(":").as_bytes())?;
+            let work = path.join("work");
+            file::create_directory(&work, 0o700).map_err(Error::at("create", &work))?;
+        }
+        self.link(&link, name)?;
+        Ok(link)
     }
-    /// Returns what is known of a layer.
-    #[must_use]
-    pub fn layer(&self, chain: &ChainId) -> Option<LayerInfo> {
-        let _ = chain;
-        None
+
+    fn link(&self, link: &str, name: &str) -> Result<(), Error> {
+        let at = self.root().join("l").join(link);
+        let target = Path::new("..").join(name).join("diff");
+        file::symlink(&target, &at).map_err(Error::at("create", &at))
     }
-    /// Returns the layers of a chain, topmost first.
-    #[must_use]
-    pub fn stack(&self, chain: &ChainId) -> Vec<LayerInfo> {
-        let _ = chain;
-        Vec::new()
+
+    /// Takes a directory out of place in one step, then removes it with its link.
+    fn discard(&self, path: &Path, link: &str) -> Result<(), Error> {
+        let name = file::random_name(26).map_err(Error::at("name a directory in", self.root()))?;
+        let aside = self.root().join(format!("{}{name}", file::TEMPORARY_PREFIX));
+        match file::rename(path, &aside) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            other => other.map_err(Error::at("rename", path))?,
+        }
+        let link = self.root().join("l").join(link);
+        file::remove_file(&link).map_err(Error::at("remove", &link))?;
+        file::remove_tree(&aside).map_err(Error::at("remove", &aside))
     }
-    /// Lists the layers.
-    #[must_use]
-    pub fn layers(&self) -> Vec<LayerInfo> {
-        Vec::new()
-    }
-    /// Lists the containers that have a file system here.
-    #[must_use]
-    pub fn containers(&self) -> Vec<ContainerId> {
-        Vec::new()
-    }
-    /// Removes a layer.
-    ///
-    /// # Errors
-    /// `NotFound`; `Conflict` while a child or a container uses it; `Internal`.
-    pub fn remove_layer(&self, chain: &ChainId) -> Result<(), Error> {
-        Err(Error::Missing { object: chain.to_string() })
-    }
-    /// Makes a container's file system on top of the layer `top`.
-    ///
-    /// # Errors
-    /// `NotFound` when `top` is not here; `Conflict` when the container has one already; `Internal`.
-    pub fn prepare(
-        &self,
-        id: &ContainerId,
-        top: Option<&ChainId>,
-        init: &[InitEntry],
-    ) -> Result<ContainerFs, Error> {
-        let _ = (top, init);
-        Err(Error::Missing { object: id.to_string() })
-    }
-    /// Returns the directories of a container's file system.
-    #[must_use]
-    pub fn container(&self, id: &ContainerId) -> Option<ContainerFs> {
-        let _ = id;
-        None
-    }
-    /// Mounts a container's file system at its `merged` directory; one that is mounted already is fine.
-    ///
-    /// # Errors
-    /// `NotFound`; `Internal`.
-    pub fn mount(&self, id: &ContainerId) -> Result<PathBuf, Error> {
-        Err(Error::Missing { object: id.to_string() })
-    }
-    /// Unmounts a container's file system; one that is not mounted is fine.
-    ///
-    /// # Errors
-    /// `NotFound`; `Internal`.
-    pub fn unmount(&self, id: &ContainerId) -> Result<(), Error> {
-        Err(Error::Missing { object: id.to_string() })
-    }
-    /// Unmounts and removes a container's file system; one that is not here is fine.
-    ///
-    /// # Errors
-    /// `Internal`.
-    pub fn remove(&self, id: &ContainerId) -> Result<(), Error> {
-        Err(Error::Missing { object: id.to_string() })
-    }
-    /// Returns the bytes of the regular files in a container's upper directory.
-    ///
-    /// # Errors
-    /// `NotFound`; `Internal`.
-    pub fn usage(&self, id: &ContainerId) -> Result<u64, Error> {
-        Err(Error::Missing { object: id.to_string() })
-    }
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    file::create_new(path)
+        .and_then(|mut file| file::write_all(&mut file, bytes))
+        .map_err(Error::at("write", path))
 }

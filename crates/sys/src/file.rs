@@ -246,6 +246,46 @@ fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
     }
 }
 
+/// Sums the sizes of everything but directories below `path`, each object once, without following links or entering other file systems.
+///
+/// # Errors
+/// What openat2(2), getdents(2) or fstatat(2) answer; what vanishes meanwhile is not counted.
+pub fn tree_bytes(path: &Path) -> io::Result<u64> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::open(path, flags, Mode::empty())?;
+    let mut pending = vec![PathBuf::from(".")];
+    let mut seen = std::collections::HashSet::new();
+    let mut bytes = 0;
+    while let Some(parent) = pending.pop() {
+        let directory = match open_same_device(root.as_fd(), &parent) {
+            // Gone, swapped, or deeper than one path can say.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG | Errno::XDEV) => {
+                continue;
+            }
+            other => other?,
+        };
+        for entry in Dir::read_from(&directory)? {
+            let entry = entry?;
+            let name = Path::new(OsStr::from_bytes(entry.file_name().to_bytes()));
+            if matches!(entry.file_name().to_bytes(), b"." | b"..") {
+                continue;
+            }
+            if entry.file_type() == FileType::Directory {
+                pending.push(parent.join(name));
+                continue;
+            }
+            let stat = match rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Err(Errno::NOENT) => continue,
+                other => other?,
+            };
+            if stat.st_nlink < 2 || seen.insert((stat.st_dev, stat.st_ino)) {
+                bytes += u64::try_from(stat.st_size).unwrap_or(0);
+            }
+        }
+    }
+    Ok(bytes)
+}
+
 /// Fills an array with random bytes (getrandom(2)).
 ///
 /// # Errors
