@@ -8,6 +8,7 @@ use sys::netlink::Socket;
 use sys::netns;
 use types::{Chain, ContainerId, ErrorList};
 
+use crate::conntrack;
 use crate::error::Error;
 use crate::link::{self, Inside, Link, Pair};
 use crate::model::{Endpoint, EndpointId, EndpointRequest, Mac, NetworkInfo, Subnet};
@@ -68,6 +69,7 @@ impl Network {
                 object: container.short().to_owned(),
                 source,
             }));
+            forget_flows(endpoint);
         }
         let deleted = route_socket().and_then(|mut s| link::delete(&mut s, &endpoint.host_ifname));
         let gone = errors.note(deleted).is_some();
@@ -157,7 +159,9 @@ impl Network {
             step: "publish the ports of",
             object: container.short().to_owned(),
             source,
-        })
+        })?;
+        forget_flows(endpoint);
+        Ok(())
     }
 
     /// Makes sure that our table stands; an error is why no port can be published. Containers run without it.
@@ -261,6 +265,16 @@ impl Network {
         }
         self.state.lock().set_checked(&network.id);
         Ok(bridge)
+    }
+}
+
+/// After the maps have changed: what comes between would make a new old flow.
+fn forget_flows(endpoint: &Endpoint) {
+    if let Err(error) = conntrack::forget(endpoint) {
+        tracing::warn!(
+            "UDP clients may keep talking to a former owner of a port: {}",
+            Chain(&error)
+        );
     }
 }
 

@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 mod attach;
+mod conntrack;
 mod error;
 mod firewall;
 mod hosts;

@@ -23,6 +23,7 @@ const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
 const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
+const IFLA_IFALIAS: u16 = 20;
 const IFLA_AF_SPEC: u16 = 26;
 const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_EXT_MASK: u16 = 29;
@@ -54,6 +55,9 @@ const AF_INET: u8 = 2;
 const AF_INET6: u16 = 10;
 const LOOPBACK_INDEX: u32 = 1;
 
+/// Says on a bridge that we made it, `ip link` shows it. Only such a bridge is swept or deleted.
+const OUR_ALIAS: &str = "belljar";
+
 /// `struct ifinfomsg`; `up` asks for IFF_UP.
 fn ifinfomsg(index: u32, up: bool) -> [u8; 16] {
     let flags = if up { IFF_UP } else { 0 };
@@ -80,9 +84,15 @@ pub(crate) struct Link {
     pub(crate) up: bool,
     pub(crate) kind: Option<String>,
     pub(crate) master: Option<u32>,
+    ours: bool,
 }
 
 impl Link {
+    /// Tells whether this is a bridge that we made, not one that `--bridge` only names.
+    pub(crate) fn is_our_bridge(&self) -> bool {
+        self.ours && self.kind.as_deref() == Some("bridge")
+    }
+
     fn read(answer: &Answer) -> Option<Self> {
         let field = |at: usize| -> Option<u32> {
             Some(u32::from_ne_bytes(answer.payload.get(at..at + 4)?.try_into().ok()?))
@@ -95,6 +105,7 @@ impl Link {
             name: attrs.find_str(IFLA_IFNAME)?.to_owned(),
             kind: info.and_then(|info| info.find_str(IFLA_INFO_KIND).map(str::to_owned)),
             master: attrs.find_u32(IFLA_MASTER),
+            ours: attrs.find_str(IFLA_IFALIAS) == Some(OUR_ALIAS),
         })
     }
 }
@@ -137,7 +148,10 @@ pub(crate) fn create_bridge(
     message.nest(IFLA_LINKINFO, |info| {
         info.attr_str(IFLA_INFO_KIND, "bridge");
     });
-    failed("create bridge", name, socket.request(&[message])).map(drop)
+    // The kernel takes no alias with a new link.
+    let mut alias = Message::new(RTM_SETLINK, 0, &ifinfomsg(0, false));
+    alias.attr_str(IFLA_IFNAME, name).attr(IFLA_IFALIAS, OUR_ALIAS.as_bytes());
+    failed("create bridge", name, socket.request(&[message, alias])).map(drop)
 }
 
 /// Gives a link its address and brings it up.
@@ -289,6 +303,14 @@ pub(crate) fn delete(socket: &mut Socket, name: &str) -> Result<bool, Error> {
         Ok(_) => Ok(true),
         Err(error) if error.is(Errno::NODEV) => Ok(false),
         Err(source) => failed("delete link", name, Err(source)),
+    }
+}
+
+/// Deletes a bridge of ours; one that is not ours stays.
+pub(crate) fn delete_our_bridge(socket: &mut Socket, name: &str) -> Result<(), Error> {
+    match find(socket, name)? {
+        Some(link) if link.is_our_bridge() => delete(socket, name).map(drop),
+        _ => Ok(()),
     }
 }
 

@@ -230,7 +230,7 @@ impl Network {
     /// Takes the bridge away, then the record: a crash between leaves a record, whose bridge comes back when it is used.
     fn remove_from_host(&self, network: &NetworkInfo) -> Result<(), Error> {
         if let Some(bridge) = &network.bridge {
-            link::delete(&mut route_socket()?, bridge)?;
+            link::delete_our_bridge(&mut route_socket()?, bridge)?;
         }
         self.records.remove(&network.id)
     }

@@ -52,9 +52,7 @@ impl Network {
         let bridges: HashSet<&str> = networks.iter().filter_map(|n| n.bridge.as_deref()).collect();
         let ours: HashSet<u32> = links
             .iter()
-            .filter(|link| {
-                link.kind.as_deref() == Some("bridge") && bridges.contains(link.name.as_str())
-            })
+            .filter(|link| link.is_our_bridge() && bridges.contains(link.name.as_str()))
             .map(|link| link.index)
             .collect();
         let dead = links.iter().filter(|link| {
@@ -70,6 +68,33 @@ impl Network {
                 errors.note(self.ensure_bridge(socket, &network.id));
             }
         }
+    }
+
+    /// Takes down every bridge without containers, and the table when no bridge is left: for a daemon that goes for good. The next
+    /// attach makes them again. Containers that run keep everything.
+    ///
+    /// # Errors
+    /// Everything that could not be taken down.
+    pub fn close(&self) -> Result<(), ErrorList> {
+        let mut errors = ErrorList::default();
+        let _links = self.links.lock();
+        let mut socket = match route_socket() {
+            Ok(socket) => socket,
+            Err(error) => {
+                errors.note::<(), _>(Err(error));
+                return errors.into_result();
+            }
+        };
+        let mut used = false;
+        for network in self.networks() {
+            if self.state.lock().is_used(&network.id) {
+                used = true;
+            } else if let Some(bridge) = &network.bridge {
+                errors.note(link::delete_our_bridge(&mut socket, bridge));
+            }
+        }
+        self.reset_firewall(used, &mut errors);
+        errors.into_result()
     }
 
     fn reset_firewall(&self, keep: bool, errors: &mut ErrorList) {

@@ -130,6 +130,85 @@ fn privileged_a_port_on_one_address_answers_only_there() {
 }
 
 #[test]
+fn privileged_a_udp_client_follows_the_port_to_its_next_owner() {
+    let Some(bed) = Bed::new() else { return };
+    let network = bed.open();
+    let mut ask = published(5353, 53);
+    ask.ports[0].protocol = Protocol::Udp;
+    // The connection tracking of the host begins with the table.
+    bed.attach(&network, &inmate(), &EndpointRequest::default()).unwrap();
+    let client = bed.outside(|| UdpSocket::bind("0.0.0.0:0").unwrap());
+    client.send_to(b"too early", (HOST_IP, 5353)).unwrap();
+    let receives = |inmate: &bed::Inmate, words: &[u8]| {
+        let bind = || UdpSocket::bind("0.0.0.0:53").unwrap();
+        let server = netns::inside(inmate.netns.as_fd(), bind).unwrap();
+        server.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
+        // The first try may report the refusal of an earlier datagram.
+        let sent = client.send_to(words, (HOST_IP, 5353));
+        sent.or_else(|_| client.send_to(words, (HOST_IP, 5353))).unwrap();
+        let mut buffer = [0; 16];
+        let count = server.recv_from(&mut buffer).unwrap().0;
+        assert_eq!(&buffer[..count], words);
+    };
+    let (a, b) = (inmate(), inmate());
+    let at_a = bed.attach(&network, &a, &ask).unwrap();
+    receives(&a, b"to a");
+    bed.detach(&network, &a, &at_a);
+    ask.ipv4 = Some([172, 17, 0, 9].into());
+    bed.attach(&network, &b, &ask).unwrap();
+    receives(&b, b"to b");
+}
+
+#[test]
+fn privileged_close_takes_down_what_no_container_uses() {
+    let Some(bed) = Bed::new() else { return };
+    let network = bed.open();
+    let ask = NetworkRequest { name: "red".to_owned(), ..NetworkRequest::default() };
+    bed.on_host(|| network.create(&ask)).unwrap();
+    let (a, b) = (inmate(), inmate());
+    let on_red = EndpointRequest { network: "red".to_owned(), ..EndpointRequest::default() };
+    let at_a = bed.attach(&network, &a, &EndpointRequest::default()).unwrap();
+    let at_b = bed.attach(&network, &b, &on_red).unwrap();
+    bed.detach(&network, &a, &at_a);
+    bed.on_host(|| network.close()).unwrap();
+    let red = network.network("red").unwrap().bridge.unwrap();
+    assert_eq!(bed.links(), ["lo".to_owned(), "eth0".to_owned(), red, at_b.host_ifname.clone()]);
+    assert_eq!(bed.tables(), ["belljar"]);
+    bed.detach(&network, &b, &at_b);
+    bed.on_host(|| network.close()).unwrap();
+    assert_eq!((bed.links(), bed.tables()), (vec!["lo".to_owned(), "eth0".to_owned()], vec![]));
+    let _outside = echo(&bed.outside, 9000);
+    bed.attach(&network, &a, &EndpointRequest::default()).unwrap();
+    assert_eq!(ask_from(&a.netns, OUTSIDE_IP, 9000).unwrap(), HOST_IP);
+}
+
+#[test]
+fn privileged_a_bridge_that_somebody_else_made_is_used_and_left_alone() {
+    let Some(bed) = Bed::new() else { return };
+    // Somebody's bridge with somebody's container on it.
+    let theirs = bed.open();
+    let stranger = inmate();
+    let at_stranger = bed.attach(&theirs, &stranger, &EndpointRequest::default()).unwrap();
+    bed.on_host(|| {
+        let mut rename = sys::netlink::Message::new(19, 0, &[0; 16]);
+        rename.attr_str(3, "belljar0").attr(20, b"somebody's");
+        sys::netlink::Socket::open_route().unwrap().request(&[rename]).unwrap();
+    });
+    let ours = bed.open();
+    bed.on_host(|| ours.reconcile(&[])).unwrap();
+    assert_eq!(bed.veths(), std::slice::from_ref(&at_stranger.host_ifname));
+    let a = inmate();
+    let ask = EndpointRequest { ipv4: Some([172, 17, 0, 9].into()), ..EndpointRequest::default() };
+    let at_a = bed.attach(&ours, &a, &ask).unwrap();
+    let _stranger = echo(&stranger.netns, 80);
+    assert!(ask_from(&a.netns, at_stranger.ip, 80).is_ok());
+    bed.detach(&ours, &a, &at_a);
+    bed.on_host(|| ours.close()).unwrap();
+    assert!(bed.links().contains(&"belljar0".to_owned()));
+    assert_eq!(bed.veths(), [at_stranger.host_ifname]);
+}
+
+#[test]
 fn privileged_twenty_at_once_get_twenty_addresses() {
     let Some(bed) = Bed::new() else { return };
     let network = bed.open();
