@@ -93,12 +93,9 @@ pub fn bar(current: u64, total: u64) -> String {
     if total == 0 || current > total {
         return format!("{:>8}", human(current));
     }
-    let done = usize::try_from(current.saturating_mul(50) / total).unwrap_or(50).min(50);
-    let drawn = if done < 50 {
-        format!("{}>{}", "=".repeat(done), " ".repeat(50 - done))
-    } else {
-        "=".repeat(51)
-    };
+    let done = u128::from(current) * 50 / u128::from(total);
+    let done = usize::try_from(done).unwrap_or(50);
+    let drawn = format!("{}>{}", "=".repeat(done), " ".repeat(50 - done));
     format!("[{drawn}] {:>8}/{}", human(current), human(total))
 }
 
@@ -153,7 +150,7 @@ mod tests {
             bar(1_000_000, 2_000_000),
             format!("[{}>{}]      1MB/2MB", "=".repeat(25), " ".repeat(25))
         );
-        assert_eq!(bar(5, 5), format!("[{}]       5B/5B", "=".repeat(51)));
+        assert_eq!(bar(5, 5), format!("[{}>]       5B/5B", "=".repeat(50)));
         assert_eq!(bar(7, 0), "      7B");
         assert!(bar(u64::MAX, u64::MAX).starts_with("[=="));
     }
