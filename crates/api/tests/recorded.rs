@@ -1,4 +1,5 @@
 //! What a real Docker 20.10 (API 1.41) answered, read and written back: nothing may be lost on the way but what is listed as gone.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
