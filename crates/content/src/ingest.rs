@@ -59,7 +59,7 @@ impl Ingest {
         }
         if let Err(error) = file::write_all(&mut self.file, bytes) {
             // What reached the disk is unknown now; only whole writes may stay.
-            let _ = self.file.set_len(self.offset);
+            let _ = file::truncate(&self.file, self.offset);
             return Err(Error::at("write", &self.path)(error));
         }
         self.hash.update(bytes);
@@ -72,7 +72,7 @@ impl Ingest {
     /// # Errors
     /// `Internal` when the file cannot be emptied.
     pub fn restart(&mut self) -> Result<(), Error> {
-        self.file.set_len(0).map_err(Error::at("empty", &self.path))?;
+        file::truncate(&self.file, 0).map_err(Error::at("empty", &self.path))?;
         self.hash = Sha256::new();
         self.offset = 0;
         Ok(())

@@ -59,6 +59,9 @@ fn sum(bytes: &[u8]) -> String {
 
 /// Returns the file name of `key`: percent-encoded, and shortened by a hash where it would be too long for a directory entry.
 pub(crate) fn file_name(key: &str) -> String {
+    if key.is_empty() {
+        return "%.json".to_owned();
+    }
     let mut name = String::with_capacity(key.len() + 5);
     for (at, byte) in key.bytes().enumerate() {
         let plain = byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-') || byte == b'.';

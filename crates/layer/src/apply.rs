@@ -95,7 +95,7 @@ fn place<R: Read>(
         Meaning::Plain => extractor.extract(&path, entry, reader),
         Meaning::Ignored => Ok(()),
         Meaning::Refused(reason) => Err(extractor.refuse(entry, reason)),
-        Meaning::Opaque => extractor.hide_below(&path.parent(), entry),
+        Meaning::Opaque => extractor.hide_siblings(&path, entry),
         Meaning::Whiteout(hidden) => extractor.hide(&hidden, entry),
     }
 }

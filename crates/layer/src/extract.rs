@@ -299,9 +299,12 @@ impl Extractor {
         }
     }
 
-    /// Makes the directory `path` hide everything the layers below have in it.
-    pub(crate) fn hide_below(&mut self, path: &EntryPath, entry: &Entry) -> Result<(), Error> {
-        self.opaque(path).map_err(|failure| self.error(entry, failure))
+    /// Makes the directory that `mark` would be in hide everything the layers below have in it.
+    pub(crate) fn hide_siblings(&mut self, mark: &EntryPath, entry: &Entry) -> Result<(), Error> {
+        // The directory may not have come yet; asking for the mark's parent makes it.
+        let made = self.tree.parent(mark).map(drop);
+        made.and_then(|()| self.opaque(&mark.parent()))
+            .map_err(|failure| self.error(entry, failure))
     }
 
     fn opaque(&mut self, path: &EntryPath) -> Made<()> {

@@ -98,11 +98,8 @@ fn take_sparse(sparse: &mut SparseRecords, key: &[u8], value: &[u8]) -> Result<(
         b"minor" => sparse.version.1 = count(value)?,
         b"name" => sparse.name = Some(name(value)?),
         b"size" | b"realsize" => sparse.real_size = Some(count(value)?),
-        b"offset" => {
-            if sparse.open.replace(count(value)?).is_some() {
-                return Err("malformed sparse map");
-            }
-        }
+        b"offset" if sparse.open.is_some() => return Err("malformed sparse map"),
+        b"offset" => sparse.open = Some(count(value)?),
         b"numbytes" => {
             let offset = sparse.open.take().ok_or("malformed sparse map")?;
             sparse.runs.push((offset, count(value)?));
@@ -210,7 +207,7 @@ mod tests {
         for bad in [
             "x",
             "9 path=a",
-            "10 path=a\n",
+            "11 path=a\n",
             "8 path=a\n",
             "0 path=a\n",
             "9 =aaaaa\n",

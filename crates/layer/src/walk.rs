@@ -58,21 +58,10 @@ impl Found<'_> {
     /// Returns every xattr, sorted by name.
     pub(crate) fn xattrs(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
         let path = self.itself();
-        let mut buffer = Vec::new();
-        loop {
-            let Ok(size) = rustix::fs::llistxattr(&path, &mut [0_u8; 0][..]) else {
-                return Vec::new();
-            };
-            buffer.resize(size, 0);
-            match rustix::fs::llistxattr(&path, &mut buffer[..]) {
-                Ok(size) => {
-                    buffer.truncate(size);
-                    break;
-                }
-                Err(Errno::RANGE) => {}
-                Err(_) => return Vec::new(),
-            }
-        }
+        let list = |buffer: &mut [u8]| rustix::fs::llistxattr(&path, buffer);
+        let Some(buffer) = grow(list, || rustix::fs::llistxattr_query(&path)) else {
+            return Vec::new();
+        };
         let names = buffer.split(|b| *b == 0).filter(|name| !name.is_empty());
         let mut xattrs: Vec<_> = names
             .filter_map(|name| Some((name.to_vec(), xattr(&path, OsStr::from_bytes(name))?)))
@@ -89,16 +78,25 @@ impl Found<'_> {
 
 /// Reads one xattr of the object at `path`, not following a link there.
 pub(crate) fn xattr(path: &Path, name: &OsStr) -> Option<Vec<u8>> {
-    let mut value = Vec::new();
+    grow(
+        |buffer| rustix::fs::lgetxattr(path, name, buffer),
+        || rustix::fs::lgetxattr_query(path, name),
+    )
+}
+
+/// Reads what rarely needs more than a small buffer, and asks for the size when it does.
+fn grow(
+    read: impl Fn(&mut [u8]) -> rustix::io::Result<usize>,
+    size: impl Fn() -> rustix::io::Result<usize>,
+) -> Option<Vec<u8>> {
+    let mut buffer = vec![0; 512];
     for _ in 0..8 {
-        let size = rustix::fs::lgetxattr(path, name, &mut [0_u8; 0][..]).ok()?;
-        value.resize(size, 0);
-        match rustix::fs::lgetxattr(path, name, &mut value[..]) {
-            Ok(size) => {
-                value.truncate(size);
-                return Some(value);
+        match read(&mut buffer) {
+            Ok(length) => {
+                buffer.truncate(length);
+                return Some(buffer);
             }
-            Err(Errno::RANGE) => {}
+            Err(Errno::RANGE) => buffer.resize(size().ok()?.max(1), 0),
             Err(_) => return None,
         }
     }
@@ -137,33 +135,66 @@ pub(crate) fn names(directory: BorrowedFd<'_>) -> rustix::io::Result<Vec<OsStrin
     Ok(names)
 }
 
-/// Visits everything below `root`, each directory before what is in it; `visit` says whether to go into a directory.
+/// How many directories are held open on the way down; those above are opened again on the way back.
+const MOST_OPEN: usize = 32;
+
+/// A directory being walked.
+struct Level {
+    path: PathBuf,
+    fd: Option<OwnedFd>,
+    names: std::vec::IntoIter<OsString>,
+}
+
+/// Visits everything below `root` in depth-first order, each directory before what is in it; `visit` says whether to go into a directory.
 ///
-/// One directory is open at a time, so that no depth uses up the descriptors. What vanishes meanwhile is not visited.
+/// tar(1) restores a directory's times when it has seen the last of it, so what is in it must follow at once. What vanishes meanwhile
+/// is not visited.
 pub(crate) fn walk(
     root: BorrowedFd<'_>,
     mut visit: impl FnMut(&Found<'_>) -> Result<bool, Error>,
 ) -> Result<(), Error> {
-    let mut pending = vec![PathBuf::new()];
-    while let Some(parent) = pending.pop() {
-        let fd = match open_beneath(root, &parent, OFlags::RDONLY | OFlags::DIRECTORY) {
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => continue,
-            other => other.map_err(Error::disk("open", &parent))?,
+    let mut levels: Vec<Level> = Vec::new();
+    levels.extend(enter(root, PathBuf::new())?);
+    while let Some(level) = levels.last_mut() {
+        let Some(name) = level.names.next() else {
+            levels.pop();
+            continue;
         };
-        let mut below = Vec::new();
-        for name in names(fd.as_fd()).map_err(Error::disk("list", &parent))? {
-            let path = parent.join(&name);
-            let stat = match rustix::fs::statat(&fd, &name, AtFlags::SYMLINK_NOFOLLOW) {
-                Err(Errno::NOENT) => continue,
-                other => other.map_err(Error::disk("stat", &path))?,
-            };
-            let found = Found { path: &path, directory: fd.as_fd(), name: &name, stat };
-            let is_directory = found.kind() == FileType::Directory;
-            if visit(&found)? && is_directory {
-                below.push(path);
+        let path = level.path.join(&name);
+        let fd = match level.fd.take() {
+            Some(fd) => fd,
+            None => match open_directory(root, &level.path)? {
+                Some(fd) => fd,
+                None => continue,
+            },
+        };
+        let stat = match rustix::fs::statat(&fd, &name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => continue,
+            other => other.map_err(Error::disk("stat", &path))?,
+        };
+        let found = Found { path: &path, directory: fd.as_fd(), name: &name, stat };
+        let goes_in = visit(&found)? && found.kind() == FileType::Directory;
+        level.fd = Some(fd);
+        if goes_in {
+            let depth = levels.len();
+            if depth >= MOST_OPEN {
+                levels[depth - MOST_OPEN].fd = None;
             }
+            levels.extend(enter(root, path)?);
         }
-        pending.extend(below.into_iter().rev());
     }
     Ok(())
+}
+
+fn enter(root: BorrowedFd<'_>, path: PathBuf) -> Result<Option<Level>, Error> {
+    let Some(fd) = open_directory(root, &path)? else { return Ok(None) };
+    let names = names(fd.as_fd()).map_err(Error::disk("list", &path))?.into_iter();
+    Ok(Some(Level { path, fd: Some(fd), names }))
+}
+
+fn open_directory(root: BorrowedFd<'_>, path: &Path) -> Result<Option<OwnedFd>, Error> {
+    match open_beneath(root, path, OFlags::RDONLY | OFlags::DIRECTORY) {
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+        other => other.map(Some).map_err(Error::disk("open", path)),
+    }
 }

@@ -77,6 +77,15 @@ pub fn write_all(file: &mut File, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)
 }
 
+/// ftruncate(2).
+///
+/// # Errors
+/// What ftruncate(2) answers.
+pub fn truncate(file: &File, length: u64) -> io::Result<()> {
+    failpoint::pass()?;
+    file.set_len(length)
+}
+
 /// fdatasync(2).
 ///
 /// # Errors

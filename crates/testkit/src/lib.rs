@@ -1,2 +1,7 @@
-//! stub
+//! Fixtures and contract suites, for tests only.
+
+pub mod content_suite;
+pub mod crash;
+pub mod db_suite;
 pub mod registry;
+pub mod snapshot_suite;
