@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn work_runs_inside_and_the_caller_stays_outside() {
+    fn privileged_work_runs_inside_and_the_caller_stays_outside() {
         let inode = |fd: &OwnedFd| File::from(fd.try_clone().unwrap()).metadata().unwrap().ino();
         let outside = inode(&current().unwrap());
         // Precondition: CAP_SYS_ADMIN.
@@ -113,6 +113,21 @@ mod tests {
         assert_eq!(seen, inode(&new));
         assert_ne!(seen, outside);
         assert_eq!(inode(&current().unwrap()), outside);
+    }
+
+    #[test]
+    fn privileged_a_named_namespace_lives_until_it_is_removed() {
+        let path = std::env::temp_dir().join(format!("netns-test-{}", std::process::id()));
+        // Precondition: CAP_SYS_ADMIN.
+        let Ok(made) = create_at(&path) else { return };
+        let inode = |file: File| file.metadata().unwrap().ino();
+        let number = inode(File::from(made));
+        assert_eq!(inode(File::open(&path).unwrap()), number);
+        assert!(create_at(&path).is_err());
+        assert_eq!(inode(File::open(&path).unwrap()), number);
+        remove_at(&path).unwrap();
+        assert!(!path.exists());
+        remove_at(&path).unwrap();
     }
 
     #[test]
