@@ -1,2 +1,8 @@
-//! stub
-fn main() {}
+//! The program `belljar`.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

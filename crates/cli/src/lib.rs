@@ -1,0 +1,35 @@
+//! `belljar`: the command-line client.
+//!
+//! It owns nothing on the host but the terminal it runs on and the user's client configuration (`~/.docker/config.json`); it
+//! talks the Engine API and nothing else, so it works against any Engine API socket.
+//!
+//! ```text
+//! argv -> invocation (global flags, which verb) -> flags (pflag's rules) -> clap (typed Args) -> commands::X::run(ui, client, args)
+//! ```
+//!
+//! One file per command. [`ui::Ui`] is the only writer, [`client`] the only one that opens the socket. A failure becomes an exit
+//! code in one table, [`error::CommandError::exit_code`].
+#![forbid(unsafe_code)]
+
+mod attach;
+mod autostart;
+mod client;
+mod commands;
+mod config;
+mod copy;
+mod document;
+mod error;
+mod escape;
+mod filters;
+mod flags;
+mod format;
+mod help;
+mod images;
+mod invocation;
+mod options;
+mod progress;
+mod stdcopy;
+mod terminal;
+mod ui;
+
+pub use invocation::main;
