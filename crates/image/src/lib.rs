@@ -1,6 +1,6 @@
 //! From a reference to an unpacked image: pull, load, import, commit, save, and everything that is asked about images.
 //!
-//! Owns the meaning of the `images` table (one record per image, drawn in `store.rs`) and the spool directory. Blobs and layers are
+//! Owns the meaning of the `images` table (one record per image, drawn in `catalog.rs`) and the spool directory. Blobs and layers are
 //! written through [`content`] and [`snapshot`], which own their files. Called by the engine. Never mounts, never runs anything.
 //!
 //! ```text
@@ -16,9 +16,22 @@
 //! [`Images::open`] sweeps, and half blobs, which the next pull resumes.
 #![forbid(unsafe_code)]
 
+mod catalog;
+mod change;
+mod collect;
+mod document;
 mod error;
+mod flight;
 mod images;
+mod load;
+mod make;
 mod progress;
+mod pull;
+mod query;
+mod remove;
+mod save;
+mod spool;
+mod unpack;
 mod view;
 
 pub use error::Error;

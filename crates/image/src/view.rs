@@ -103,6 +103,8 @@ pub struct ImageSummary {
     pub labels: Option<BTreeMap<String, String>>,
     /// How many containers use it.
     pub containers: usize,
+    /// Whether another image was made from it: without a name it is then an intermediate one, which `docker images` hides.
+    pub has_children: bool,
 }
 
 /// Where an image's layers are; `GraphDriver` of `docker inspect`.

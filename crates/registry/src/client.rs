@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -59,6 +59,24 @@ pub struct Resolved {
     pub media_type: String,
     /// The document.
     pub bytes: Bytes,
+}
+
+/// The endpoints of a registry that were not asked yet.
+struct Route {
+    domain: String,
+    endpoints: VecDeque<Endpoint>,
+}
+
+impl Route {
+    /// Takes the next endpoint; only the last one is worth more than one attempt.
+    fn next(&mut self, patience: Patience) -> Result<(Endpoint, Patience), Error> {
+        let endpoint = self
+            .endpoints
+            .pop_front()
+            .ok_or_else(|| Error::Setup { reason: format!("no endpoint for `{}`", self.domain) })?;
+        let is_last = self.endpoints.is_empty();
+        Ok((endpoint, if is_last { patience } else { patience.once() }))
+    }
 }
 
 /// What one request is about.
@@ -185,52 +203,55 @@ impl Client {
             path: format!("manifests/{name}"),
             range_from: 0,
         };
-        // The body belongs to the attempt: a mirror that serves half of it, or the wrong one, is passed over.
-        self.at_some_endpoint(&target, async |endpoint, patience| {
-            let response = self.ask(endpoint, &target, patience).await?;
-            receive(response, expected).await
-        })
-        .await
+        let mut route = self.route(reference.domain())?;
+        loop {
+            let (endpoint, patience) = route.next(self.shared.patience)?;
+            // The body belongs to the attempt: a mirror that serves half of it, or the wrong one, is passed over.
+            let result = match self.ask(&endpoint, &target, patience).await {
+                Ok(response) => receive(response, expected).await,
+                Err(error) => Err(error),
+            };
+            if let Some(result) = self.settle(&mut route, &endpoint, result) {
+                return result;
+            }
+        }
     }
 
     /// Sends the request of `target` to the endpoints of its registry until one answers.
     pub(crate) async fn fetch(&self, target: &Target<'_>) -> Result<Response, Error> {
-        self.at_some_endpoint(target, async |endpoint, patience| {
-            self.ask(endpoint, target, patience).await
-        })
-        .await
-    }
-
-    async fn at_some_endpoint<T>(
-        &self,
-        target: &Target<'_>,
-        ask: impl AsyncFn(&Endpoint, Patience) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        let domain = target.reference.domain();
-        let endpoints = self.endpoints(domain)?;
-        let mut failure = None;
-        for (at, endpoint) in endpoints.iter().enumerate() {
-            let is_last = at + 1 == endpoints.len();
-            let patience = if is_last { self.shared.patience } else { self.shared.patience.once() };
-            match ask(endpoint, patience).await {
-                Ok(value) => {
-                    self.prove(domain, endpoint);
-                    return Ok(value);
-                }
-                Err(error) => {
-                    let unreachable = matches!(error, Error::Unreachable { .. });
-                    if !unreachable {
-                        self.prove(domain, endpoint);
-                    }
-                    if is_last || !(endpoint.is_mirror || unreachable) {
-                        return Err(error);
-                    }
-                    tracing::debug!(url = shown(&endpoint.base), %error, "next endpoint");
-                    failure = Some(error);
-                }
+        let mut route = self.route(target.reference.domain())?;
+        loop {
+            let (endpoint, patience) = route.next(self.shared.patience)?;
+            let result = self.ask(&endpoint, target, patience).await;
+            if let Some(result) = self.settle(&mut route, &endpoint, result) {
+                return result;
             }
         }
-        Err(failure.unwrap_or(Error::Setup { reason: format!("no endpoint for `{domain}`") }))
+    }
+
+    fn route(&self, domain: &str) -> Result<Route, Error> {
+        let endpoints = self.endpoints(domain)?.into();
+        Ok(Route { domain: domain.to_owned(), endpoints })
+    }
+
+    /// Decides whether `result` is the answer, or the next endpoint is asked.
+    fn settle<T>(
+        &self,
+        route: &mut Route,
+        endpoint: &Endpoint,
+        result: Result<T, Error>,
+    ) -> Option<Result<T, Error>> {
+        let unreachable = matches!(result, Err(Error::Unreachable { .. }));
+        if !unreachable {
+            self.prove(&route.domain, endpoint);
+        }
+        match &result {
+            Err(error) if !route.endpoints.is_empty() && (endpoint.is_mirror || unreachable) => {
+                tracing::debug!(url = shown(&endpoint.base), %error, "next endpoint");
+                None
+            }
+            _ => Some(result),
+        }
     }
 
     fn endpoints(&self, domain: &str) -> Result<Vec<Endpoint>, Error> {
