@@ -1,2 +1,6 @@
-//! stub
-fn main() {}
+//! `belljar-runtime`, see the library.
+#![forbid(unsafe_code)]
+
+fn main() -> std::process::ExitCode {
+    runtime::main()
+}

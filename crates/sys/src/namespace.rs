@@ -32,6 +32,20 @@ fn setns(fd: impl AsFd, kinds: u64) -> Result<(), Errno> {
     crate::clone::check(libc::c_long::from(result)).map(|_| ())
 }
 
+/// unshare(2) `CLONE_NEWTIME`: children of this process will be in a new time namespace, whose offsets may be written until the
+/// first of them is born.
+///
+/// # Errors
+/// Those of unshare(2).
+pub fn new_time_namespace_for_children() -> Result<(), Errno> {
+    const NEW_TIME: libc::c_int = 0x80;
+    // SAFETY: unshare(2) takes a flag word and no memory; CLONE_NEWTIME changes nothing that this process's memory or descriptors
+    // depend on.
+    // JUSTIFICATION: rustix's wrapper does not know the flag.
+    let result = unsafe { libc::unshare(NEW_TIME) };
+    crate::clone::check(libc::c_long::from(result)).map(|_| ())
+}
+
 /// sethostname(2).
 ///
 /// # Errors

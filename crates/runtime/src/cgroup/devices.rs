@@ -1,0 +1,108 @@
+//! Which devices the container may use: `devices.allow` and `devices.deny` on version 1, an eBPF program on version 2.
+
+use sys::cgroup::Group;
+use sys::ebpf::{self, DeviceKind};
+use types::oci::runtime::{DeviceRule, Resources};
+
+use crate::error::{Result, cgroup_step, step};
+
+/// The devices that every container has (OCI runtime-spec config-linux.md#default-devices) and the making of nodes, which alone gives no access.
+fn default_rules() -> Vec<DeviceRule> {
+    let rule = |major, minor, access: &str| DeviceRule {
+        allow: true,
+        kind: "c".into(),
+        major,
+        minor,
+        access: access.into(),
+    };
+    let mut rules = vec![
+        rule(None, None, "m"),
+        DeviceRule { kind: "b".into(), ..rule(None, None, "m") },
+    ];
+    for (major, minor) in [(1, 3), (1, 8), (1, 7), (5, 0), (1, 5), (1, 9), (5, 2)] {
+        rules.push(rule(Some(major), Some(minor), "rwm"));
+    }
+    rules.push(rule(Some(136), None, "rwm"));
+    rules
+}
+
+/// Returns the configured rules and after them the default ones.
+pub(super) fn rules(resources: &Resources) -> Vec<DeviceRule> {
+    let mut rules = resources.devices.clone();
+    rules.extend(default_rules());
+    // Everything before a rule for all devices is without effect.
+    let last = rules.iter().rposition(is_all).unwrap_or(0);
+    let mut rules = rules.split_off(last);
+    // Rules said twice are written once.
+    let mut seen: Vec<DeviceRule> = Vec::new();
+    rules.retain(|rule| {
+        let new = !seen.contains(rule);
+        if new {
+            seen.push(rule.clone());
+        }
+        new
+    });
+    rules
+}
+
+fn is_all(rule: &DeviceRule) -> bool {
+    matches!(rule.kind.as_str(), "" | "a") && number(rule.major).is_none() && number(rule.minor).is_none()
+}
+
+/// A negative number stands for all, like none.
+fn number(value: Option<i64>) -> Option<u32> {
+    value.and_then(|value| u32::try_from(value).ok())
+}
+
+pub(super) fn apply(group: &Group, resources: &Resources) -> Result<()> {
+    let rules = rules(resources);
+    if group.is_version_2() {
+        return apply_version_2(group, &rules);
+    }
+    if group.places().iter().all(|place| !place.has("devices")) {
+        return Ok(());
+    }
+    for rule in &rules {
+        let file = if rule.allow { "devices.allow" } else { "devices.deny" };
+        let line = line(rule);
+        group.write("devices", file, &line).map_err(cgroup_step("set a device rule"))?;
+    }
+    Ok(())
+}
+
+/// The rule in the words of version 1: `c 1:3 rwm`.
+pub(super) fn line(rule: &DeviceRule) -> String {
+    if is_all(rule) {
+        return "a".into();
+    }
+    let text = |value| number(value).map_or("*".to_owned(), |value| value.to_string());
+    let access = if rule.access.is_empty() { "rwm" } else { &rule.access };
+    format!("{} {}:{} {access}", rule.kind, text(rule.major), text(rule.minor))
+}
+
+fn apply_version_2(group: &Group, rules: &[DeviceRule]) -> Result<()> {
+    let rules: Vec<ebpf::DeviceRule> = rules.iter().map(compiled).collect();
+    let program = ebpf::load(&ebpf::compile(&rules)).map_err(step("load the device program"))?;
+    let directory = group.open_unified().map_err(cgroup_step("open the cgroup"))?;
+    if let Some(directory) = directory {
+        ebpf::attach(directory, program).map_err(step("attach the device program"))?;
+    }
+    Ok(())
+}
+
+fn compiled(rule: &DeviceRule) -> ebpf::DeviceRule {
+    let kind = match rule.kind.as_str() {
+        "b" => DeviceKind::Block,
+        "c" => DeviceKind::Character,
+        _ => DeviceKind::All,
+    };
+    let letters = [('m', 1), ('r', 2), ('w', 4)];
+    let access = letters.iter().filter(|(letter, _)| rule.access.contains(*letter)).map(|(_, bit)| bit).sum();
+    ebpf::DeviceRule {
+        allow: rule.allow,
+        kind,
+        major: number(rule.major),
+        minor: number(rule.minor),
+        access: if access == 0 || is_all(rule) { 7 } else { access },
+    }
+}

@@ -1,0 +1,306 @@
+//! `create` and `run`.
+
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use sys::cgroup::Cgroups;
+use types::oci::runtime::{Hooks, Linux, NamespaceKind, Resources, Spec, State, Status};
+
+use super::{Globals, only_id, protect, wait};
+use crate::args::{Opt, Parsed, switch, valued};
+use crate::cgroup::{Draft, path_for};
+use crate::error::{Error, Result, step};
+use crate::init::Message;
+use crate::launch::{self, Kit, Launched, ListenerTarget};
+use crate::plan::{self, ProgramContext, Request};
+use crate::state::{Dir, Record, process_stat};
+use crate::{config, hooks, log};
+
+/// The options of `create`.
+pub(super) const OPTIONS: &[Opt] = &[
+    valued("bundle", 'b'),
+    valued("console-socket", '\0'),
+    valued("pidfd-socket", '\0'),
+    valued("pid-file", '\0'),
+    switch("no-pivot", '\0'),
+    switch("no-new-keyring", '\0'),
+    valued("preserve-fds", '\0'),
+];
+
+/// The options of `run`.
+pub(super) const RUN_OPTIONS: &[Opt] = &[
+    valued("bundle", 'b'),
+    valued("console-socket", '\0'),
+    valued("pidfd-socket", '\0'),
+    valued("pid-file", '\0'),
+    switch("no-pivot", '\0'),
+    switch("no-new-keyring", '\0'),
+    valued("preserve-fds", '\0'),
+    switch("detach", 'd'),
+    switch("keep", '\0'),
+    switch("no-subreaper", '\0'),
+];
+
+/// `create`: everything up to the program, which waits for `start`.
+pub(super) fn create(globals: &Globals, parsed: &Parsed) -> Result<u8> {
+    protect::run();
+    let mut made = Creation::prepare(globals, parsed)?;
+    let fifo = made.dir().make_fifo()?;
+    let (mut launched, _) = made.launch(Some(fifo), None)?;
+    launched.keep();
+    made.keep();
+    Ok(0)
+}
+
+/// `run`: `create` and `start` in one, and unless detached the wait for its end.
+pub(super) fn run(globals: &Globals, parsed: &Parsed) -> Result<u8> {
+    protect::run();
+    let mut made = Creation::prepare(globals, parsed)?;
+    let detached = parsed.is_on("detach");
+    // Signals are taken before anything can end: a program that ends at once is not waited for in vain.
+    let foreground = if detached { None } else { Some(wait::Foreground::prepare(made.inner_terminal()?)?) };
+    let console = foreground.as_ref().and_then(wait::Foreground::console_socket).transpose()?;
+    let (mut launched, mut record) = made.launch(None, console)?;
+    launched.release()?;
+    launched.talk(&Message::End, &ListenerTarget::default(), || Ok(()))?;
+    made.poststart(&record)?;
+    launched.keep();
+    let Some(foreground) = foreground else {
+        made.keep();
+        return Ok(0);
+    };
+    let code = foreground.wait(&launched)?;
+    if parsed.is_on("keep") {
+        made.keep();
+    } else {
+        record.pid = 0;
+        super::delete::teardown(made.dir(), &record)?;
+        made.keep();
+    }
+    Ok(code)
+}
+
+/// A container on its way. Dropped before [`Creation::keep`], everything that was made is taken back.
+struct Creation<'a> {
+    parsed: &'a Parsed,
+    spec: Spec,
+    bundle: PathBuf,
+    dir: Option<Dir>,
+    draft: Option<Draft>,
+    cgroups: Cgroups,
+    kept: bool,
+}
+
+impl<'a> Creation<'a> {
+    fn prepare(globals: &Globals, parsed: &'a Parsed) -> Result<Self> {
+        let id = only_id(parsed)?;
+        crate::state::check_id(id)?;
+        if parsed.value("pidfd-socket").is_some() {
+            return Err(Error::Unsupported("--pidfd-socket is not supported".into()));
+        }
+        let preserve = parsed.number::<u32>("preserve-fds")?.unwrap_or(0);
+        sys::clone::close_on_exec_from(3 + preserve).map_err(step("close inherited descriptors"))?;
+        let bundle = parsed.value("bundle").unwrap_or(".");
+        let bundle = Path::new(bundle)
+            .canonicalize()
+            .map_err(step(format!("find the bundle `{bundle}`")))?;
+        let spec = config::load(&bundle)?;
+        let linux = linux(&spec)?;
+        let path = path_for(&linux.cgroups_path, id, globals.systemd)?;
+        let cgroups = Cgroups::detect().map_err(step("find the cgroup hierarchies"))?;
+        let dir = Dir::make(&globals.root, id)?;
+        let mut creation =
+            Self { parsed, spec, bundle, dir: Some(dir), draft: None, cgroups, kept: false };
+        let group = creation.cgroups.group(&path);
+        creation.draft = Some(Draft::make(group, &creation.resources())?);
+        Ok(creation)
+    }
+
+    fn dir(&self) -> &Dir {
+        self.dir.as_ref().expect("set by prepare and kept until the end")
+    }
+
+    fn draft(&self) -> &Draft {
+        self.draft.as_ref().expect("set by prepare and kept until the end")
+    }
+
+    fn resources(&self) -> Resources {
+        let resources = self.spec.linux.as_ref().and_then(|linux| linux.resources.clone());
+        resources.unwrap_or_default()
+    }
+
+    /// Tells whether `run` itself is the terminal's other end.
+    fn inner_terminal(&self) -> Result<bool> {
+        let terminal = self.spec.process.as_ref().is_some_and(|process| process.terminal);
+        Ok(terminal && self.parsed.value("console-socket").is_none())
+    }
+
+    fn hooks(&self) -> Hooks {
+        self.spec.hooks.clone().unwrap_or_default()
+    }
+
+    fn plan(&self) -> Result<plan::Plan> {
+        let context = ProgramContext {
+            id: self.dir().id().to_owned(),
+            new_keyring: !self.parsed.is_on("no-new-keyring"),
+            preserve_fds: self.parsed.number("preserve-fds")?.unwrap_or(0),
+            start_hooks: self.hooks().start_container,
+        };
+        let request = Request {
+            bundle: &self.bundle,
+            no_pivot: self.parsed.is_on("no-pivot"),
+            group: self.draft().group(),
+            context,
+        };
+        plan::build(&self.spec, &request)
+    }
+
+    fn state(&self, status: Status, pid: i32) -> State {
+        State {
+            oci_version: self.spec.oci_version.clone(),
+            id: self.dir().id().to_owned(),
+            status,
+            pid,
+            bundle: self.bundle.display().to_string(),
+            annotations: self.spec.annotations.clone(),
+        }
+    }
+
+    /// Makes the process and waits until it is ready, then writes down what there is.
+    fn launch(
+        &mut self,
+        fifo: Option<OwnedFd>,
+        inner: Option<OwnedFd>,
+    ) -> Result<(Launched, Record)> {
+        let plan = self.plan()?;
+        let listener = self.listener(&plan);
+        let terminal = plan.program.as_ref().is_some_and(|program| program.terminal);
+        let kit = Kit {
+            fifo,
+            console_socket: self.console_socket(terminal, inner)?,
+            hook_state: state_text(&self.state(Status::Created, 0)),
+        };
+        let launched = launch::container(plan, kit, &self.cgroups, self.draft().group())?;
+        let pid = launched.pid.as_raw_nonzero().get();
+        launched.talk(&Message::Ready, &listener, || self.runtime_hooks(pid))?;
+        self.draft().limit_processes(&self.resources())?;
+        if let Some(file) = self.parsed.value("pid-file") {
+            write_pid_file(Path::new(file), pid)?;
+        }
+        let record = self.record(pid)?;
+        self.dir().save(&record)?;
+        Ok((launched, record))
+    }
+
+    fn listener(&self, plan: &plan::Plan) -> ListenerTarget {
+        let filter = plan.program.as_ref().and_then(|program| program.seccomp.as_ref());
+        ListenerTarget {
+            path: filter.map(|f| f.listener_path.clone()).unwrap_or_default(),
+            metadata: filter.map(|f| f.listener_metadata.clone()).unwrap_or_default(),
+            state: Some(self.state(Status::Creating, 0)),
+        }
+    }
+
+    fn console_socket(&self, terminal: bool, inner: Option<OwnedFd>) -> Result<Option<OwnedFd>> {
+        match (terminal, self.parsed.value("console-socket")) {
+            (true, Some(path)) => connect_console(path).map(Some),
+            (true, None) if inner.is_some() => Ok(inner),
+            (true, None) => Err(Error::Usage(
+                "cannot allocate tty if runc will detach without setting console socket".into(),
+            )),
+            (false, Some(_)) => Err(Error::Usage(
+                "cannot use console socket if runc will not detach or allocate tty".into(),
+            )),
+            (false, None) => Ok(None),
+        }
+    }
+
+    /// `prestart` and `createRuntime` hooks: in the host's namespaces, after the container's were made.
+    fn runtime_hooks(&self, pid: i32) -> Result<()> {
+        let hooks = self.hooks();
+        let state = state_text(&self.state(Status::Creating, pid));
+        hooks::run_all("prestart", &hooks.prestart, &state)
+            .and_then(|()| hooks::run_all("createRuntime", &hooks.create_runtime, &state))
+            .map_err(Error::State)
+    }
+
+    fn poststart(&self, record: &Record) -> Result<()> {
+        let state = state_text(&self.state(Status::Running, record.pid));
+        hooks::run_all("poststart", &self.hooks().poststart, &state).map_err(Error::State)
+    }
+
+    fn record(&self, pid: i32) -> Result<Record> {
+        let linux = linux(&self.spec)?;
+        let stat = process_stat(pid)
+            .ok_or_else(|| Error::State("the container's process has ended".into()))?;
+        let namespaces = linux.namespaces.iter().fold(sys::clone::Namespaces::empty(), |all, one| {
+            all | plan::flag(one.kind)
+        });
+        Ok(Record {
+            id: self.dir().id().to_owned(),
+            oci_version: self.spec.oci_version.clone(),
+            pid,
+            start_ticks: stat.start_ticks,
+            bundle: self.bundle.clone(),
+            rootfs: plan::rootfs(&self.spec, &self.bundle)?,
+            created: log::now(),
+            annotations: self.spec.annotations.clone(),
+            cgroup: self.draft().group().places().iter().map(Into::into).collect(),
+            namespaces: namespaces.bits(),
+            own_pid_namespace: config::has_new_namespace(linux, NamespaceKind::Pid),
+            hooks: Hooks {
+                poststart: self.hooks().poststart,
+                poststop: self.hooks().poststop,
+                ..Hooks::default()
+            },
+        })
+    }
+
+    fn keep(mut self) {
+        self.kept = true;
+        if let Some(draft) = self.draft.take() {
+            draft.keep();
+        }
+    }
+}
+
+impl Drop for Creation<'_> {
+    fn drop(&mut self) {
+        if self.kept {
+            return;
+        }
+        self.draft = None;
+        if let Some(file) = self.parsed.value("pid-file") {
+            let _ = fs::remove_file(file);
+        }
+        if let Some(dir) = self.dir.take() {
+            let _ = dir.remove();
+        }
+    }
+}
+
+fn linux(spec: &Spec) -> Result<&Linux> {
+    spec.linux.as_ref().ok_or_else(|| Error::Config("linux must be set".into()))
+}
+
+/// The JSON text of a state, as hooks read it.
+pub(super) fn state_text(state: &State) -> String {
+    serde_json::to_string(state).unwrap_or_default()
+}
+
+/// Connects to the socket that takes the terminal.
+pub(super) fn connect_console(path: &str) -> Result<OwnedFd> {
+    sys::scm::connect(path.as_ref())
+        .map(OwnedFd::from)
+        .map_err(step(format!("connect to the console socket `{path}`")))
+}
+
+/// Writes a pid, complete or not at all: engines watch for the file.
+pub(super) fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let draft = path.with_file_name(format!(".{name}"));
+    fs::write(&draft, pid.to_string())
+        .and_then(|()| fs::rename(&draft, path))
+        .map_err(step(format!("write the pid file `{}`", path.display())))
+}

@@ -1,0 +1,79 @@
+//! `delete`.
+
+use types::oci::runtime::Status;
+
+use super::create::state_text;
+use super::{Globals, only_id};
+use crate::args::{Opt, Parsed, switch};
+use crate::error::{Error, Result, cgroup_step};
+use crate::state::{Dir, Record};
+use crate::{hooks, log};
+
+/// The options.
+pub(super) const OPTIONS: &[Opt] = &[switch("force", 'f'), switch("regex", 'r')];
+
+/// Removes a stopped or a created container, and with `--force` a running one.
+pub(super) fn run(globals: &Globals, parsed: &Parsed) -> Result<u8> {
+    let id = only_id(parsed)?;
+    let force = parsed.is_on("force");
+    let dir = match globals.find(id) {
+        Err(Error::NoContainer(_)) if force => return Ok(0),
+        other => other?,
+    };
+    let Some(record) = dir.load()? else {
+        // A creation that was cut off, or one that is going on.
+        if force {
+            dir.remove()?;
+            return Ok(0);
+        }
+        return Err(Error::NoContainer(id.to_owned()));
+    };
+    match dir.status(&record) {
+        Status::Stopped | Status::Created => {}
+        _ if force => {}
+        status => {
+            let text =
+                format!("cannot delete container {id} that is not stopped: {}", status.as_str());
+            return Err(Error::State(text));
+        }
+    }
+    teardown(&dir, &record)?;
+    Ok(0)
+}
+
+/// Ends every process, removes the group and the directory, and runs the `poststop` hooks.
+pub(super) fn teardown(dir: &Dir, record: &Record) -> Result<()> {
+    let group = record.group();
+    kill_first(record);
+    if group.exists() {
+        group.kill().map_err(cgroup_step("kill the container's processes"))?;
+        group.remove().map_err(cgroup_step("remove the cgroup"))?;
+    }
+    let mut state = dir.state(record);
+    state.status = Status::Stopped;
+    state.pid = 0;
+    dir.remove()?;
+    for failure in hooks::run_each("poststop", &record.hooks.poststop, &state_text(&state)) {
+        log::warn(&failure);
+    }
+    Ok(())
+}
+
+/// With a pid namespace of its own the end of the first process ends all others; waiting for it is one poll(2).
+fn kill_first(record: &Record) {
+    let Ok(pid) = u32::try_from(record.pid) else { return };
+    if pid == 0 {
+        return;
+    }
+    let Ok(pidfd) = sys::pidfd::open(pid) else { return };
+    if !record.is_alive() {
+        return;
+    }
+    let _ = sys::pidfd::send_signal(rustix::fd::AsFd::as_fd(&pidfd), 9);
+    let group = record.group();
+    if group.is_frozen() {
+        let _ = group.thaw();
+    }
+    let mut fds = [rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN)];
+    let _ = sys::event::poll(&mut fds, Some(std::time::Duration::from_secs(10)));
+}

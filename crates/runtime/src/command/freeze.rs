@@ -1,0 +1,31 @@
+//! `pause` and `resume`.
+
+use types::oci::runtime::Status;
+
+use super::{Globals, only_id};
+use crate::args::Parsed;
+use crate::error::{Error, Result, cgroup_step};
+
+/// Stops every process of a container.
+pub(super) fn pause(globals: &Globals, parsed: &Parsed) -> Result<u8> {
+    let dir = globals.find(only_id(parsed)?)?;
+    let record = dir.record()?;
+    match dir.status(&record) {
+        Status::Running | Status::Created => {
+            record.group().freeze().map_err(cgroup_step("freeze the container"))?;
+            Ok(0)
+        }
+        _ => Err(Error::State("container not running or created".into())),
+    }
+}
+
+/// Lets them run again.
+pub(super) fn resume(globals: &Globals, parsed: &Parsed) -> Result<u8> {
+    let dir = globals.find(only_id(parsed)?)?;
+    let record = dir.record()?;
+    if dir.status(&record) != Status::Paused {
+        return Err(Error::State("container not paused".into()));
+    }
+    record.group().thaw().map_err(cgroup_step("thaw the container"))?;
+    Ok(0)
+}

@@ -1,0 +1,38 @@
+//! `start`.
+
+use types::oci::runtime::Status;
+
+use super::create::state_text;
+use super::{Globals, delete, only_id};
+use crate::args::Parsed;
+use crate::error::{Error, Result};
+use crate::hooks;
+
+/// Releases the created process, and runs the `poststart` hooks; if one of them fails, so does the container (runtime-spec 1.3).
+pub(super) fn run(globals: &Globals, parsed: &Parsed) -> Result<u8> {
+    let dir = globals.find(only_id(parsed)?)?;
+    let record = dir.record()?;
+    match dir.status(&record) {
+        Status::Created => dir.release()?,
+        Status::Stopped => {
+            return Err(Error::State("cannot start a container that has stopped".into()));
+        }
+        Status::Running => {
+            return Err(Error::State("cannot start an already running container".into()));
+        }
+        other => {
+            let text = format!("cannot start a container in the {} state", other.as_str());
+            return Err(Error::State(text));
+        }
+    }
+    if record.hooks.poststart.is_empty() {
+        return Ok(0);
+    }
+    let mut state = dir.state(&record);
+    state.status = Status::Running;
+    if let Err(why) = hooks::run_all("poststart", &record.hooks.poststart, &state_text(&state)) {
+        delete::teardown(&dir, &record)?;
+        return Err(Error::State(why));
+    }
+    Ok(0)
+}

@@ -1,0 +1,116 @@
+//! The foreground of `run` and `exec`: signals are passed on, a terminal is relayed, the end is waited for.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use sys::event::SignalFd;
+use sys::pidfd::Ended;
+
+use crate::console::{RawTerminal, Relay};
+use crate::error::{Error, Result, step};
+use crate::launch::Launched;
+
+const SIGCHLD: i32 = 17;
+const SIGWINCH: i32 = 28;
+
+/// Every signal that can be passed on. Not: KILL and STOP, which cannot be caught; the faults of this process; CHLD, about its own
+/// children; URG and PIPE; TSTP, TTIN and TTOU, about its own terminal.
+const FORWARDED: [i32; 18] =
+    [1, 2, 3, 6, 10, 12, 14, 15, 16, 18, 23, 24, 25, 26, 27, 29, 30, SIGWINCH];
+
+/// What must be ready before the process is made.
+#[derive(Debug)]
+pub(super) struct Foreground {
+    signals: SignalFd,
+    console: Option<(OwnedFd, std::cell::RefCell<Option<OwnedFd>>)>,
+    master: Option<OwnedFd>,
+}
+
+impl Foreground {
+    /// Takes the signals, and with a terminal makes the line on which it will come.
+    pub(super) fn prepare(terminal: bool) -> Result<Self> {
+        let signals = SignalFd::new(&FORWARDED).map_err(step("take the signals"))?;
+        // Orphans of the container, when it has no pid namespace of its own.
+        sys::cred::become_subreaper().map_err(step("become a subreaper"))?;
+        let console = terminal.then(console_pair).transpose()?;
+        Ok(Self { signals, console, master: None })
+    }
+
+    /// Uses a terminal that is there already.
+    pub(super) fn with_master(mut self, master: Option<OwnedFd>) -> Self {
+        self.master = master;
+        self
+    }
+
+    /// Returns the end of the line that the process gets, once.
+    pub(super) fn console_socket(&self) -> Option<Result<OwnedFd>> {
+        let (_, theirs) = self.console.as_ref()?;
+        let taken = theirs.borrow_mut().take();
+        Some(taken.ok_or_else(|| Error::State("the console is taken already".into())))
+    }
+
+    /// Waits for the end and returns what a shell would: the code, or 128 and the signal.
+    pub(super) fn wait(mut self, launched: &Launched) -> Result<u8> {
+        if let Some((ours, _)) = &self.console {
+            let mut fds = Vec::new();
+            sys::scm::receive(ours.as_fd(), &mut [0; 256], &mut fds)
+                .map_err(step("receive the terminal"))?;
+            self.master = fds.pop();
+        }
+        let raw = self.master.as_ref().map(|_| RawTerminal::enter());
+        let mut relay = self.master.take().map(Relay::new).transpose()?;
+        let ended = self.watch(launched, relay.as_mut())?;
+        if let Some(relay) = &mut relay {
+            relay.drain();
+        }
+        drop(raw);
+        Ok(u8::try_from(ended.shell_code()).unwrap_or(255))
+    }
+
+    fn watch(&self, launched: &Launched, mut relay: Option<&mut Relay>) -> Result<Ended> {
+        loop {
+            let mut fds = vec![
+                PollFd::new(&launched.pidfd, PollFlags::IN),
+                PollFd::new(&self.signals, PollFlags::IN),
+            ];
+            if let Some(relay) = &relay {
+                relay.add_to(&mut fds);
+            }
+            sys::event::poll(&mut fds, None).map_err(step("wait for the process"))?;
+            let events: Vec<PollFlags> = fds.iter().map(PollFd::revents).collect();
+            drop(fds);
+            if let Some(relay) = &mut relay {
+                relay.pump(&events[2..]);
+            }
+            while let Some(signal) = self.signals.take().map_err(step("read a signal"))? {
+                self.pass_on(signal, launched, relay.as_deref());
+            }
+            if !events[0].is_empty() {
+                return sys::pidfd::wait(launched.pidfd.as_fd())
+                    .map_err(step("wait for the process"));
+            }
+        }
+    }
+
+    fn pass_on(&self, signal: i32, launched: &Launched, relay: Option<&Relay>) {
+        match (signal, relay) {
+            (SIGCHLD, _) => {}
+            (SIGWINCH, Some(relay)) => relay.copy_size(),
+            _ => {
+                let _ = sys::pidfd::send_signal(launched.pidfd.as_fd(), signal);
+            }
+        }
+    }
+}
+
+fn console_pair() -> Result<(OwnedFd, std::cell::RefCell<Option<OwnedFd>>)> {
+    let (ours, theirs) = rustix::net::socketpair(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )
+    .map_err(step("make a socket pair"))?;
+    Ok((ours, std::cell::RefCell::new(Some(theirs))))
+}

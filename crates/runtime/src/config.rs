@@ -1,0 +1,333 @@
+//! Reading and checking a bundle's `config.json`. The document is hostile: engines build it from what users and images say.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use types::oci::runtime::{Linux, Mount, NamespaceKind, Process, Spec};
+
+use crate::error::{Error, Result, step};
+
+/// The longest `config.json` that is read.
+const MAX_BYTES: u64 = 16 << 20;
+
+/// Paths under `/proc` that a configuration may mount on (lxcfs does); anything else there could hide or fake kernel files.
+const ALLOWED_IN_PROC: [&str; 12] = [
+    "/proc/cpuinfo",
+    "/proc/diskstats",
+    "/proc/meminfo",
+    "/proc/stat",
+    "/proc/swaps",
+    "/proc/uptime",
+    "/proc/loadavg",
+    "/proc/slabinfo",
+    "/proc/sys/kernel/ns_last_pid",
+    "/proc/sys/crypto/fips_enabled",
+    "/proc/net/dev",
+    "/proc/sys/fs/binfmt_misc",
+];
+
+/// Reads and checks `config.json` of a bundle.
+///
+/// # Errors
+/// `Invalid` for a document that cannot be used, `Internal` for a file that cannot be read.
+pub fn load(bundle: &Path) -> Result<Spec> {
+    let path = bundle.join("config.json");
+    let bytes = read(&path)?;
+    let spec = decode(&bytes, &path)?;
+    validate(&spec)?;
+    Ok(spec)
+}
+
+/// Reads the document that `exec --process` names.
+///
+/// # Errors
+/// As for [`load`].
+pub fn load_process(path: &Path) -> Result<Process> {
+    let bytes = read(path)?;
+    let process = decode(&bytes, path)?;
+    validate_process(&process)?;
+    Ok(process)
+}
+
+/// Parses and checks a `config.json`. This is the door that the fuzzer knocks on.
+///
+/// # Errors
+/// `Invalid`.
+pub fn parse(bytes: &[u8]) -> Result<Spec> {
+    let spec = decode(bytes, Path::new("config.json"))?;
+    validate(&spec)?;
+    if let Some(seccomp) = spec.linux.as_ref().and_then(|linux| linux.seccomp.as_ref()) {
+        crate::seccomp::compile(seccomp)?;
+    }
+    Ok(spec)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    let what = || format!("read `{}`", path.display());
+    let file = File::open(path).map_err(step(what()))?;
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(step(what()))?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(Error::Config(format!("`{}` is larger than 16 MiB", path.display())));
+    }
+    Ok(bytes)
+}
+
+fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8], path: &Path) -> Result<T> {
+    serde_json::from_slice(bytes)
+        .map_err(|source| Error::Json { path: PathBuf::from(path), source })
+}
+
+fn invalid<T>(text: impl Into<String>) -> Result<T> {
+    Err(Error::Config(text.into()))
+}
+
+/// Checks a whole document.
+///
+/// # Errors
+/// `Invalid`.
+pub fn validate(spec: &Spec) -> Result<()> {
+    if !spec.oci_version.starts_with("1.") {
+        return invalid(format!("unsupported ociVersion {:?}: 1.x is supported", spec.oci_version));
+    }
+    if let Some(process) = &spec.process {
+        validate_process(process)?;
+    }
+    match &spec.root {
+        Some(root) if !root.path.is_empty() => {}
+        _ => return invalid("root.path must be set"),
+    }
+    let linux = match &spec.linux {
+        Some(linux) => linux,
+        None => return invalid("linux must be set"),
+    };
+    validate_namespaces(linux)?;
+    validate_names(spec, linux)?;
+    validate_sysctl(linux)?;
+    validate_devices(linux)?;
+    if has_parent_part(&linux.cgroups_path) {
+        return invalid(format!("cgroupsPath {:?} contains `..`", linux.cgroups_path));
+    }
+    if !matches!(
+        linux.rootfs_propagation.as_str(),
+        "" | "shared" | "rshared" | "slave" | "rslave" | "private" | "rprivate" | "unbindable" | "runbindable"
+    ) {
+        return invalid(format!("rootfsPropagation={} is not supported", linux.rootfs_propagation));
+    }
+    spec.mounts.iter().try_for_each(validate_mount)
+}
+
+/// Checks a process on its own.
+///
+/// # Errors
+/// `Invalid`.
+pub fn validate_process(process: &Process) -> Result<()> {
+    if process.args.first().is_none_or(String::is_empty) {
+        return invalid("process.args must not be empty");
+    }
+    if !process.cwd.starts_with('/') {
+        return invalid("Cwd must be an absolute path");
+    }
+    if process.args.iter().chain(&process.env).any(|text| text.contains('\0')) {
+        return invalid("process.args and process.env must not contain NUL");
+    }
+    let mut seen = BTreeSet::new();
+    for limit in &process.rlimits {
+        if sys::rlimit::number(&limit.kind).is_none() {
+            return invalid(format!("invalid rlimit type: {}", limit.kind));
+        }
+        if !seen.insert(&limit.kind) {
+            return invalid(format!("rlimit type {} is given twice", limit.kind));
+        }
+    }
+    Ok(())
+}
+
+fn has_parent_part(path: &str) -> bool {
+    path.split('/').any(|part| part == "..")
+}
+
+/// Tells whether the configuration has its own namespace of a kind, new or joined.
+#[must_use]
+pub fn has_namespace(linux: &Linux, kind: NamespaceKind) -> bool {
+    linux.namespaces.iter().any(|namespace| namespace.kind == kind)
+}
+
+/// Tells whether a new namespace of a kind is made.
+#[must_use]
+pub fn has_new_namespace(linux: &Linux, kind: NamespaceKind) -> bool {
+    linux.namespaces.iter().any(|namespace| namespace.kind == kind && namespace.path.is_empty())
+}
+
+fn validate_namespaces(linux: &Linux) -> Result<()> {
+    let mut seen = BTreeSet::new();
+    for namespace in &linux.namespaces {
+        if !seen.insert(namespace.kind) {
+            return invalid(format!("malformed spec file: duplicated ns {:?}", namespace.kind));
+        }
+        if !namespace.path.is_empty() && !namespace.path.starts_with('/') {
+            return invalid(format!("namespace path {:?} is not absolute", namespace.path));
+        }
+    }
+    if !has_namespace(linux, NamespaceKind::Mount) {
+        return invalid("a container needs a mount namespace");
+    }
+    let user = has_namespace(linux, NamespaceKind::User);
+    if has_new_namespace(linux, NamespaceKind::User)
+        && (linux.uid_mappings.is_empty() || linux.gid_mappings.is_empty())
+    {
+        return invalid("user namespaces enabled, but no uid and gid mappings found");
+    }
+    if !user && !(linux.uid_mappings.is_empty() && linux.gid_mappings.is_empty()) {
+        return invalid("uid and gid mappings without a user namespace");
+    }
+    if !linux.time_offsets.is_empty() && !has_new_namespace(linux, NamespaceKind::Time) {
+        return invalid("time offsets specified, but no time namespace");
+    }
+    Ok(())
+}
+
+fn validate_names(spec: &Spec, linux: &Linux) -> Result<()> {
+    if has_namespace(linux, NamespaceKind::Uts) {
+        return Ok(());
+    }
+    if !spec.hostname.is_empty() {
+        return invalid("unable to set hostname without a private UTS namespace");
+    }
+    if !spec.domainname.is_empty() {
+        return invalid("unable to set domainname without a private UTS namespace");
+    }
+    Ok(())
+}
+
+fn validate_sysctl(linux: &Linux) -> Result<()> {
+    const IPC: [&str; 9] = [
+        "kernel.msgmax",
+        "kernel.msgmnb",
+        "kernel.msgmni",
+        "kernel.sem",
+        "kernel.shmall",
+        "kernel.shmmax",
+        "kernel.shmmni",
+        "kernel.shm_rmid_forced",
+        "kernel.msg_next_id",
+    ];
+    for key in linux.sysctl.keys() {
+        let dotted = key.replace('/', ".");
+        if dotted.split('.').any(|part| part.is_empty() || part == "..") {
+            return invalid(format!("sysctl {key:?} is malformed"));
+        }
+        let needed = if IPC.contains(&dotted.as_str()) || dotted.starts_with("fs.mqueue.") {
+            NamespaceKind::Ipc
+        } else if dotted.starts_with("net.") {
+            NamespaceKind::Network
+        } else if dotted == "kernel.domainname" {
+            NamespaceKind::Uts
+        } else if dotted.starts_with("user.") {
+            NamespaceKind::User
+        } else {
+            return invalid(format!("sysctl {key:?} is not in a separate kernel namespace"));
+        };
+        if !has_namespace(linux, needed) {
+            return invalid(format!(
+                "sysctl {key:?} is not allowed in the hosts {} namespace",
+                format!("{needed:?}").to_lowercase()
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn validate_devices(linux: &Linux) -> Result<()> {
+    for device in &linux.devices {
+        if !device.path.starts_with('/') {
+            return invalid(format!("device path {:?} is not absolute", device.path));
+        }
+        if !matches!(device.kind.as_str(), "c" | "u" | "b" | "p") {
+            return invalid(format!("invalid type {:?} of device {}", device.kind, device.path));
+        }
+        let numbers = [device.major, device.minor];
+        if device.kind != "p" && numbers.iter().any(|n| u32::try_from(*n).is_err()) {
+            return invalid(format!("invalid number of device {}", device.path));
+        }
+    }
+    let rules = linux.resources.iter().flat_map(|resources| &resources.devices);
+    for rule in rules {
+        if !matches!(rule.kind.as_str(), "" | "a" | "b" | "c") {
+            return invalid(format!("invalid device rule type {:?}", rule.kind));
+        }
+        if rule.access.chars().any(|letter| !"rwm".contains(letter)) {
+            return invalid(format!("invalid device rule access {:?}", rule.access));
+        }
+    }
+    Ok(())
+}
+
+fn validate_mount(mount: &Mount) -> Result<()> {
+    if mount.destination.is_empty() {
+        return invalid("mount destination must be set");
+    }
+    let texts = [&mount.destination, &mount.source, &mount.kind];
+    if texts.into_iter().chain(&mount.options).any(|text| text.contains('\0')) {
+        return invalid("mounts must not contain NUL");
+    }
+    let path = PathBuf::from("/").join(sys::inroot::clean(Path::new(&mount.destination)));
+    let inside = path.starts_with("/proc") && path != Path::new("/proc");
+    if inside && !ALLOWED_IN_PROC.iter().any(|allowed| path == Path::new(allowed)) {
+        return invalid(format!(
+            "{:?} cannot be mounted because it is inside /proc",
+            path.display().to_string()
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"{"ociVersion":"1.2.0","root":{"path":"rootfs"},
+        "process":{"args":["sh"],"cwd":"/","user":{"uid":0,"gid":0}},
+        "linux":{"namespaces":[{"type":"mount"},{"type":"pid"}]}}"#;
+
+    fn refused(from: &str, to: &str) -> String {
+        assert!(GOOD.contains(from));
+        parse(GOOD.replace(from, to).as_bytes()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_small_document_is_enough() {
+        assert!(parse(GOOD.as_bytes()).is_ok());
+        let without_process = GOOD.replace(r#""process":"#, r#""ignored":"#);
+        assert!(parse(without_process.as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn hostile_documents_are_refused_with_a_reason() {
+        assert!(refused(r#""1.2.0""#, r#""2.0""#).contains("ociVersion"));
+        assert!(refused(r#"["sh"]"#, "[]").contains("args"));
+        assert!(refused(r#""cwd":"/""#, r#""cwd":"x""#).contains("absolute"));
+        assert!(refused(r#""path":"rootfs""#, r#""path":"""#).contains("root.path"));
+        assert!(refused(r#""linux":{"#, r#""linux":{"cgroupsPath":"/a/../../b","#).contains(".."));
+        assert!(refused(r#"{"type":"pid"}"#, r#"{"type":"mount"}"#).contains("duplicated"));
+        assert!(refused(r#""linux":{"#, r#""hostname":"h","linux":{"#).contains("hostname"));
+        let sysctl = refused(r#""linux":{"#, r#""linux":{"sysctl":{"kernel.panic":"1"},"#);
+        assert!(sysctl.contains("not in a separate kernel namespace"), "{sysctl}");
+        let host = refused(r#""linux":{"#, r#""linux":{"sysctl":{"net.core.somaxconn":"1"},"#);
+        assert!(host.contains("hosts network namespace"), "{host}");
+        let proc = refused(
+            r#""linux":{"#,
+            r#""mounts":[{"destination":"/x/../proc/sys"}],"linux":{"#,
+        );
+        assert!(proc.contains("inside /proc"), "{proc}");
+    }
+
+    #[test]
+    fn junk_is_an_error_and_no_panic() {
+        for junk in [&b""[..], b"{", b"[]", b"null", b"\xff\xfe", b"{\"process\":3}"] {
+            assert!(parse(junk).is_err());
+        }
+    }
+}

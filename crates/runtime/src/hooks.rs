@@ -1,0 +1,104 @@
+//! Hooks: programs that run at fixed points of a container's life, with its state on their standard input.
+//!
+//! OCI runtime-spec config.md#posix-platform-hooks.
+
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use types::oci::runtime::Hook;
+
+/// Runs hooks in order and stops at the first that fails. `state` is the JSON text for their standard input.
+///
+/// # Errors
+/// A sentence that names the hook.
+pub(crate) fn run_all(kind: &str, hooks: &[Hook], state: &str) -> Result<(), String> {
+    hooks
+        .iter()
+        .enumerate()
+        .try_for_each(|(at, hook)| run(hook, state).map_err(|why| format!("error running {kind} hook #{at}: {why}")))
+}
+
+/// Runs hooks in order, whatever happens to each of them, and returns what failed.
+pub(crate) fn run_each(kind: &str, hooks: &[Hook], state: &str) -> Vec<String> {
+    let mut failures = Vec::new();
+    for (at, hook) in hooks.iter().enumerate() {
+        if let Err(why) = run(hook, state) {
+            failures.push(format!("error running {kind} hook #{at}: {why}"));
+        }
+    }
+    failures
+}
+
+fn run(hook: &Hook, state: &str) -> Result<(), String> {
+    let mut command = Command::new(&hook.path);
+    if let Some((name, rest)) = hook.args.split_first() {
+        command.arg0(name).args(rest);
+    }
+    command.env_clear().envs(hook.env.iter().filter_map(|entry| entry.split_once('=')));
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|error| format!("run `{}`: {error}", hook.path))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A hook need not read; the state fits into the pipe, so writing does not wait for it.
+        let _ = stdin.write_all(state.as_bytes());
+    }
+    let timeout = hook.timeout.and_then(|seconds| u64::try_from(seconds).ok());
+    wait(child, timeout.map(Duration::from_secs), hook)
+}
+
+fn wait(mut child: Child, timeout: Option<Duration>, hook: &Hook) -> Result<(), String> {
+    if let Some(timeout) = timeout
+        && !ends_within(&child, timeout)
+    {
+        let _ = child.kill();
+        let _ = child.wait();
+        return Err(format!("`{}` ran past specified timeout of {timeout:?}", hook.path));
+    }
+    let output = child.wait_with_output().map_err(|error| format!("wait for `{}`: {error}", hook.path))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    Err(format!("`{}`: {}, stderr: {}", hook.path, output.status, stderr.trim()))
+}
+
+fn ends_within(child: &Child, timeout: Duration) -> bool {
+    let Ok(pidfd) = sys::pidfd::open(child.id()) else { return true };
+    let start = Instant::now();
+    loop {
+        let left = timeout.saturating_sub(start.elapsed());
+        let mut fds = [rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN)];
+        match sys::event::poll(&mut fds, Some(left)) {
+            Ok(0) if start.elapsed() >= timeout => return false,
+            Ok(0) => {}
+            _ => return true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hook(path: &str, args: &[&str], timeout: Option<i64>) -> Hook {
+        let args = args.iter().map(|arg| (*arg).to_owned()).collect();
+        Hook { path: path.into(), args, timeout, ..Hook::default() }
+    }
+
+    #[test]
+    fn a_hook_reads_the_state() {
+        let good = hook("/bin/sh", &["sh", "-c", "test \"$(cat)\" = '{}'"], Some(10));
+        assert_eq!(run_all("poststart", &[good], "{}"), Ok(()));
+    }
+
+    #[test]
+    fn failures_say_which_and_why() {
+        let bad = hook("/bin/sh", &["sh", "-c", "echo no >&2; exit 3"], None);
+        let text = run_all("prestart", &[hook("/bin/true", &[], None), bad], "{}").unwrap_err();
+        assert!(text.contains("prestart hook #1") && text.contains("stderr: no"), "{text}");
+        let slow = hook("/bin/sleep", &["sleep", "60"], Some(0));
+        assert!(run_all("x", &[slow], "{}").unwrap_err().contains("timeout"));
+        assert_eq!(run_each("x", &[hook("/no/such", &[], None)], "").len(), 1);
+    }
+}

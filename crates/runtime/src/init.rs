@@ -1,0 +1,163 @@
+//! The container's first process, from its birth to execve(2).
+//!
+//! It runs in a copy of the runtime's memory, with one thread. It never returns: it becomes the program or reports what failed and ends.
+//! Until the program runs it holds descriptors of the host, so nobody may look into it (`PR_SET_DUMPABLE`), and all of them are
+//! close-on-exec.
+
+mod apply;
+mod become_program;
+mod channel;
+mod copy_up;
+mod lookup;
+
+use std::convert::Infallible;
+use std::os::fd::OwnedFd;
+
+use rustix::io::Errno;
+use sys::cgroup::Group;
+use sys::clone::{Namespaces, exit_child};
+use sys::cred;
+
+use crate::error::InitFailure;
+use crate::plan::{Join, Plan, Program};
+
+pub(crate) use channel::{Channel, Message};
+
+type Outcome<T> = std::result::Result<T, InitFailure>;
+
+/// Names the failed step.
+fn failed(step: impl Into<String>) -> impl FnOnce(Errno) -> InitFailure {
+    move |errno| InitFailure::new(step, errno)
+}
+
+/// What the process gets from the runtime beside the plan.
+#[derive(Debug)]
+pub(crate) struct Equipment {
+    /// The line to the runtime.
+    pub(crate) channel: Channel,
+    /// `exec.fifo`; without it the program runs at once.
+    pub(crate) fifo: Option<OwnedFd>,
+    /// Where the master of the terminal goes.
+    pub(crate) console_socket: Option<OwnedFd>,
+    /// Whether the runtime has to do something (maps of a user namespace) before the first step.
+    pub(crate) waits: bool,
+    /// The state document that hooks read.
+    pub(crate) hook_state: String,
+    /// The version 1 groups to enter, where the process was not started in them.
+    pub(crate) enters: Option<Group>,
+}
+
+/// The life of the first process of a new container.
+pub(crate) fn run(plan: Plan, mut equipment: Equipment) -> ! {
+    let failure = match start(plan, &mut equipment) {
+        Ok(never) => match never {},
+        Err(failure) => failure,
+    };
+    end(&equipment.channel, failure)
+}
+
+/// The life of a process that joins a running container.
+pub(crate) fn run_joined(
+    joins: Vec<Join>,
+    program: Program,
+    slave: Option<OwnedFd>,
+    mut equipment: Equipment,
+) -> ! {
+    let failure = match start_joined(joins, program, slave, &mut equipment) {
+        Ok(never) => match never {},
+        Err(failure) => failure,
+    };
+    end(&equipment.channel, failure)
+}
+
+fn end(channel: &Channel, failure: InitFailure) -> ! {
+    // After `Ready` nobody listens any more; then the container's own standard error is the place to say it, as runc does.
+    if channel.send(&Message::Failed(failure.clone())).is_err() {
+        crate::sink::err(&failure.to_string());
+    }
+    exit_child(255)
+}
+
+fn start(plan: Plan, equipment: &mut Equipment) -> Outcome<Infallible> {
+    cred::set_not_dumpable().map_err(failed("become undumpable"))?;
+    sys::clone::reset_signals();
+    rustix::process::umask(rustix::fs::Mode::empty());
+    enter_groups(equipment)?;
+    adjust_oom_score(plan.program.as_ref())?;
+    if equipment.waits {
+        equipment.channel.expect(&Message::Continue)?;
+    }
+    if plan.maps.is_some() {
+        become_mapped_root()?;
+    }
+    join(plan.joins)?;
+    let mut stage = apply::Stage::new(equipment);
+    for op in plan.ops {
+        stage.apply(op)?;
+    }
+    let slave = stage.finish();
+    match plan.program {
+        Some(program) => become_program::run(program, slave, equipment),
+        // Such a container can be created; it has nothing to start.
+        None => {
+            become_program::wait_for_start(equipment)?;
+            Err(InitFailure::sentence("process must be set"))
+        }
+    }
+}
+
+fn start_joined(
+    joins: Vec<Join>,
+    program: Program,
+    slave: Option<OwnedFd>,
+    equipment: &mut Equipment,
+) -> Outcome<Infallible> {
+    cred::set_not_dumpable().map_err(failed("become undumpable"))?;
+    sys::clone::reset_signals();
+    enter_groups(equipment)?;
+    adjust_oom_score(Some(&program))?;
+    join(joins)?;
+    become_program::run(program, slave, equipment)
+}
+
+fn enter_groups(equipment: &mut Equipment) -> Outcome<()> {
+    let Some(group) = equipment.enters.take() else { return Ok(()) };
+    group.enter_version_1().map_err(|error| {
+        InitFailure::sentence(format!("enter the cgroup: {error}: {}", error.source))
+    })
+}
+
+/// While `/proc` is still the host's: nothing of the image has been mounted.
+fn adjust_oom_score(program: Option<&Program>) -> Outcome<()> {
+    let Some(score) = program.and_then(|program| program.oom_score_adj) else { return Ok(()) };
+    let path = "/proc/self/oom_score_adj";
+    let now = std::fs::read_to_string(path).ok().and_then(|text| text.trim().parse::<i32>().ok());
+    if now == Some(score) {
+        return Ok(());
+    }
+    std::fs::write(path, score.to_string()).map_err(|error| {
+        InitFailure::new(
+            format!("set oom_score_adj to {score}"),
+            Errno::from_io_error(&error).unwrap_or(Errno::IO),
+        )
+    })
+}
+
+/// In a new user namespace the process has all capabilities but no mapped id; it takes those of the namespace's root.
+fn become_mapped_root() -> Outcome<()> {
+    cred::set_gid(0).map_err(failed("become group 0 of the user namespace"))?;
+    cred::set_uid(0).map_err(failed("become user 0 of the user namespace"))?;
+    // A change of ids makes the process dumpable or not by a host setting.
+    cred::set_not_dumpable().map_err(failed("become undumpable"))
+}
+
+fn join(joins: Vec<Join>) -> Outcome<()> {
+    for join in joins {
+        sys::namespace::join(&join.fd, join.kind)
+            .map_err(failed(format!("join the namespace `{}`", join.path)))?;
+        if join.kind == Namespaces::USER {
+            become_mapped_root()?;
+        }
+    }
+    Ok(())
+}

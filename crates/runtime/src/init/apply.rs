@@ -1,0 +1,419 @@
+//! Applies the operations of a plan, one after the other.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::io::Errno;
+use sys::inroot;
+use sys::mount::{self, Attr, Change, Param};
+
+use super::{Equipment, Outcome, copy_up, failed};
+use crate::error::InitFailure;
+use crate::hooks;
+use crate::plan::{CgroupView, MountOp, Node, Op, Source};
+
+const DIR_MODE: Mode = Mode::from_raw_mode(0o755);
+const PROC_MAGIC: i64 = 0x9fa0;
+
+/// What the operations have made so far.
+pub(super) struct Stage<'a> {
+    equipment: &'a Equipment,
+    root: Option<OwnedFd>,
+    /// A procfs that this process has made itself and that no image can have touched (CVE-2025-52881).
+    proc: Option<OwnedFd>,
+    slave: Option<OwnedFd>,
+}
+
+impl<'a> Stage<'a> {
+    pub(super) fn new(equipment: &'a Equipment) -> Self {
+        Self { equipment, root: None, proc: None, slave: None }
+    }
+
+    /// Returns the terminal, if one was opened.
+    pub(super) fn finish(self) -> Option<OwnedFd> {
+        self.slave
+    }
+
+    fn root(&self) -> Outcome<&OwnedFd> {
+        self.root.as_ref().ok_or_else(|| InitFailure::sentence("the root is not mounted"))
+    }
+
+    pub(super) fn apply(&mut self, op: Op) -> Outcome<()> {
+        match op {
+            Op::Propagate(kind) => {
+                mount::set_path_attributes(c"/", true, &Change::propagation(kind))
+                    .map_err(failed("cut the mounts off from the host"))
+            }
+            Op::AttachRoot { tree, path } => {
+                mount::attach_at(&tree, &path)
+                    .map_err(failed(format!("mount the root at `{}`", path.to_string_lossy())))?;
+                self.root = Some(tree);
+                Ok(())
+            }
+            Op::Mount(op) => self.mount(*op),
+            Op::Cgroup(view) => self.cgroup(&view),
+            Op::Nodes(nodes) => nodes.iter().try_for_each(|node| self.node(node)),
+            Op::Links => self.links(),
+            Op::Console { rows, columns } => self.console(rows, columns),
+            Op::AskForHooks => self.ask_for_hooks(),
+            Op::Hooks(list) => {
+                hooks::run_all("createContainer", &list, &self.equipment.hook_state)
+                    .map_err(InitFailure::sentence)
+            }
+            Op::Sysctl { key, value } => self.sysctl(&key, &value),
+            Op::Mask(paths) => self.mask(&paths),
+            Op::ReadOnly(paths) => paths.iter().try_for_each(|path| self.read_only(path)),
+            Op::Attributes { path, set } => {
+                let what = format!("set the attributes of `/{}`", path.display());
+                inroot::open(self.root()?, &path, OFlags::PATH, Mode::empty())
+                    .and_then(|fd| mount::set_attributes(fd, false, &Change::set(set)))
+                    .map_err(failed(what))
+            }
+            Op::RootReadOnly => {
+                mount::set_attributes(self.root()?, false, &Change::set(Attr::RDONLY))
+                    .map_err(failed("make the root read-only"))
+            }
+            Op::Pivot => mount::pivot_to(self.root()?).map_err(failed("change the root")),
+            Op::MoveRoot => {
+                mount::move_and_chroot(self.root()?).map_err(failed("move the root"))
+            }
+            Op::RootPropagation { recursive, propagation } => {
+                mount::set_path_attributes(c"/", recursive, &Change::propagation(propagation))
+                    .map_err(failed("set the propagation of the root"))
+            }
+            Op::HostName(name) => {
+                sys::namespace::set_host_name(&name).map_err(failed("set the host name"))
+            }
+            Op::DomainName(name) => {
+                sys::namespace::set_domain_name(&name).map_err(failed("set the domain name"))
+            }
+        }
+    }
+
+    fn ask_for_hooks(&self) -> Outcome<()> {
+        use super::Message::{Continue, HooksPlease};
+        let channel = &self.equipment.channel;
+        channel
+            .send(&HooksPlease)
+            .map_err(|error| InitFailure::sentence(format!("ask for hooks: {error}")))?;
+        channel.expect(&Continue)
+    }
+
+    /// Finds or makes the place for a mount.
+    fn target(&self, op: &MountOp, is_dir: bool) -> Result<OwnedFd, Errno> {
+        let root = self.root.as_ref().ok_or(Errno::BADF)?;
+        if op.no_symlinks {
+            // An image with a link at /proc would send labels and masks elsewhere (CVE-2019-19921, CVE-2023-27561).
+            let flags = OFlags::PATH | OFlags::DIRECTORY;
+            match inroot::open_no_symlinks(root, &op.target, flags, Mode::empty()) {
+                Err(Errno::NOENT) => inroot::mkdir_all(root, &op.target, DIR_MODE),
+                other => other,
+            }
+        } else if is_dir {
+            inroot::mkdir_all(root, &op.target, DIR_MODE)
+        } else {
+            inroot::create_file(root, &op.target, DIR_MODE)
+        }
+    }
+
+    fn mount(&mut self, op: MountOp) -> Outcome<()> {
+        let label = op.label.clone();
+        match &op.source {
+            Source::Tree { tree, is_dir } => {
+                let target = self.target(&op, *is_dir).map_err(failed(label.clone()))?;
+                mount::attach(tree, target).map_err(failed(label))
+            }
+            Source::New { kind, source, params, attributes, changes, copy_up } => {
+                let new = NewMount { kind, source, params, attributes: *attributes, changes };
+                self.mount_new(&op, &new, *copy_up).map_err(failed(label))
+            }
+        }
+    }
+
+    fn mount_new(&mut self, op: &MountOp, new: &NewMount<'_>, copy: bool) -> Result<(), Errno> {
+        let existed = self.root.as_ref().map(|root| {
+            inroot::open(root, &op.target, OFlags::PATH, Mode::empty())
+        });
+        let target = self.target(op, true)?;
+        let mut params: Vec<Param<'_>> = new
+            .params
+            .iter()
+            .map(|(key, value)| Param { key: key.as_c_str(), value: value.as_deref() })
+            .collect();
+        // A tmpfs over a directory of the image takes its mode over, unless told otherwise.
+        let mode = match existed {
+            Some(Ok(found)) if new.kind.as_c_str() == c"tmpfs" => directory_mode(&found),
+            _ => None,
+        };
+        if let Some(mode) = &mode
+            && params.iter().all(|param| param.key != c"mode")
+        {
+            params.push(Param { key: c"mode", value: Some(mode) });
+        }
+        let tree =
+            mount::new_file_system(new.kind, new.source.as_deref(), &params, new.attributes)?;
+        for (recursive, change) in new.changes {
+            mount::set_attributes(&tree, *recursive, change)?;
+        }
+        if copy {
+            copy_up::copy(&target, &tree)?;
+        }
+        mount::attach(&tree, target)?;
+        if new.kind.as_c_str() == c"proc" && self.proc.is_none() {
+            self.proc = Some(tree);
+        }
+        Ok(())
+    }
+
+    /// Version 1: a tmpfs, a directory for each hierarchy, then read-only if that was asked.
+    fn cgroup(&self, view: &CgroupView) -> Outcome<()> {
+        let what = || format!("mount the cgroups at `/{}`", view.target.display());
+        self.cgroup_view(view).map_err(failed(what()))
+    }
+
+    fn cgroup_view(&self, view: &CgroupView) -> Result<(), Errno> {
+        let root = self.root.as_ref().ok_or(Errno::BADF)?;
+        let target = inroot::mkdir_all(root, &view.target, DIR_MODE)?;
+        let mode = [Param { key: c"mode", value: Some(c"755") }];
+        let attributes = view.attributes - Attr::RDONLY;
+        let top = mount::new_file_system(c"tmpfs", Some(c"tmpfs"), &mode, attributes)?;
+        mount::attach(&top, target)?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        for (name, tree) in &view.trees {
+            rustix::fs::mkdirat(&top, name.as_str(), DIR_MODE)?;
+            let place = rustix::fs::openat(&top, name.as_str(), flags, Mode::empty())?;
+            mount::attach(tree, place)?;
+        }
+        for (link, target) in &view.links {
+            rustix::fs::symlinkat(target.as_str(), &top, link.as_str())?;
+        }
+        if view.attributes.contains(Attr::RDONLY) {
+            mount::set_attributes(&top, false, &Change::set(Attr::RDONLY))?;
+        }
+        Ok(())
+    }
+
+    /// Opens the root's `/dev`, which must not be a link: nodes would be made outside (CVE-2026-41579).
+    fn dev(&self) -> Outcome<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        let root = self.root()?;
+        match inroot::open_no_symlinks(root, "dev", flags, Mode::empty()) {
+            Err(Errno::NOENT) => inroot::mkdir_all(root, "dev", DIR_MODE),
+            other => other,
+        }
+        .map_err(failed("open `/dev`"))
+    }
+
+    fn node(&self, node: &Node) -> Outcome<()> {
+        let what = format!("make the device `/{}`", node.path.display());
+        let (base, relative) = match node.path.strip_prefix("dev") {
+            Ok(relative) => (self.dev()?, relative),
+            Err(_) => {
+                let root = self.root()?.try_clone();
+                let root = root.map_err(|error| InitFailure::sentence(format!("{what}: {error}")))?;
+                (root, node.path.as_path())
+            }
+        };
+        make_node(&base, relative, node).map_err(failed(what))
+    }
+
+    fn links(&self) -> Outcome<()> {
+        let dev = self.dev()?;
+        let mut links = vec![
+            ("/proc/self/fd", "fd"),
+            ("/proc/self/fd/0", "stdin"),
+            ("/proc/self/fd/1", "stdout"),
+            ("/proc/self/fd/2", "stderr"),
+        ];
+        if Path::new("/proc/kcore").exists() {
+            links.push(("/proc/kcore", "core"));
+        }
+        // The container's own multiplexer; whatever the image has in its place goes.
+        let _ = rustix::fs::unlinkat(&dev, "ptmx", AtFlags::empty());
+        links.push(("pts/ptmx", "ptmx"));
+        for (target, name) in links {
+            match rustix::fs::symlinkat(target, &dev, name) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(error) => return Err(InitFailure::new(format!("link `/dev/{name}`"), error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// The terminal comes from the devpts that was just mounted and reaches `/dev/console` by descriptor (CVE-2025-52565).
+    fn console(&mut self, rows: u16, columns: u16) -> Outcome<()> {
+        let pair = sys::pty::open_pair(self.root()?, "dev/pts/ptmx")
+            .map_err(failed("open a terminal at `/dev/pts/ptmx`"))?;
+        if rows > 0 && columns > 0 {
+            sys::pty::set_size(&pair.master, rows, columns).map_err(failed("size the terminal"))?;
+        }
+        let dev = self.dev()?;
+        let mounted = open_or_create(&dev, "console").and_then(|target| {
+            mount::attach(mount::clone_tree_of(&pair.slave, false)?, target)
+        });
+        mounted.map_err(failed("mount the terminal at `/dev/console`"))?;
+        let socket = self.equipment.console_socket.as_ref();
+        let socket = socket.ok_or_else(|| InitFailure::sentence("no console socket"))?;
+        sys::scm::send_all(socket.as_fd(), b"/dev/ptmx", &[pair.master.as_fd()])
+            .map_err(|error| InitFailure::sentence(format!("send the terminal: {error}")))?;
+        self.slave = Some(pair.slave);
+        Ok(())
+    }
+
+    fn proc(&mut self) -> Outcome<&OwnedFd> {
+        if self.proc.is_none() {
+            let own = mount::new_file_system(c"proc", Some(c"proc"), &[], Attr::empty())
+                .map_err(failed("make a private procfs"))?;
+            self.proc = Some(own);
+        }
+        self.proc.as_ref().ok_or_else(|| InitFailure::sentence("no procfs"))
+    }
+
+    fn sysctl(&mut self, key: &str, value: &str) -> Outcome<()> {
+        let what = format!("set the sysctl `{key}`");
+        // A key with a slash has its dots as part of names.
+        let path = if key.contains('/') { key.to_owned() } else { key.replace('.', "/") };
+        let path = PathBuf::from("sys").join(path);
+        let file = inroot::open_same_mount(self.proc()?, &path, OFlags::WRONLY, Mode::empty())
+            .and_then(verified_proc)
+            .map_err(failed(what.clone()))?;
+        rustix::io::write(&file, value.as_bytes()).map(|_| ()).map_err(failed(what))
+    }
+
+    /// Directories get one shared empty read-only tmpfs, files the null device that was made above, verified.
+    fn mask(&self, paths: &[String]) -> Outcome<()> {
+        let mut empty: Option<OwnedFd> = None;
+        let mut null: Option<OwnedFd> = None;
+        for path in paths {
+            let what = || format!("mask `{path}`");
+            let target = match inroot::open(self.root()?, path, OFlags::PATH, Mode::empty()) {
+                Ok(target) => target,
+                Err(Errno::NOENT | Errno::NOTDIR) => continue,
+                Err(error) => return Err(InitFailure::new(what(), error)),
+            };
+            let tree = if inroot::is_dir(&target).map_err(failed(what()))? {
+                match &empty {
+                    Some(first) => mount::clone_tree_of(first, false).map_err(failed(what()))?,
+                    None => {
+                        let first = new_empty().map_err(failed(what()))?;
+                        mount::attach(&first, &target).map_err(failed(what()))?;
+                        empty = Some(first);
+                        continue;
+                    }
+                }
+            } else {
+                let null = match &mut null {
+                    Some(null) => null,
+                    none => none.insert(self.null()?),
+                };
+                mount::clone_tree_of(null, false).map_err(failed(what()))?
+            };
+            mount::attach(tree, target).map_err(failed(what()))?;
+        }
+        Ok(())
+    }
+
+    /// The container's null device: a character device 1:3 in a `/dev` that is no link (CVE-2025-31133).
+    fn null(&self) -> Outcome<OwnedFd> {
+        let what = "open `/dev/null`";
+        let flags = OFlags::PATH | OFlags::NOFOLLOW;
+        let null = inroot::open_no_symlinks(self.root()?, "dev/null", flags, Mode::empty())
+            .map_err(failed(what))?;
+        let stat = rustix::fs::fstat(&null).map_err(failed(what))?;
+        let is_device = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
+        if is_device && stat.st_rdev == rustix::fs::makedev(1, 3) {
+            Ok(null)
+        } else {
+            Err(InitFailure::sentence("`/dev/null` is not the null device"))
+        }
+    }
+
+    fn read_only(&self, path: &str) -> Outcome<()> {
+        let apply = |target: OwnedFd| {
+            let tree = mount::clone_tree_of(&target, true)?;
+            mount::set_attributes(&tree, false, &Change::set(Attr::RDONLY))?;
+            mount::attach(tree, target)
+        };
+        match inroot::open(self.root()?, path, OFlags::PATH, Mode::empty()) {
+            Ok(target) => apply(target).map_err(failed(format!("make `{path}` read-only"))),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(()),
+            Err(error) => Err(InitFailure::new(format!("make `{path}` read-only"), error)),
+        }
+    }
+}
+
+struct NewMount<'a> {
+    kind: &'a std::ffi::CString,
+    source: &'a Option<std::ffi::CString>,
+    params: &'a [(std::ffi::CString, Option<std::ffi::CString>)],
+    attributes: Attr,
+    changes: &'a [(bool, Change<'static>)],
+}
+
+fn directory_mode(found: &OwnedFd) -> Option<std::ffi::CString> {
+    let stat = rustix::fs::fstat(found).ok()?;
+    std::ffi::CString::new(format!("{:04o}", stat.st_mode & 0o7777)).ok()
+}
+
+fn new_empty() -> Result<OwnedFd, Errno> {
+    let params = [
+        Param { key: c"mode", value: Some(c"555") },
+        Param { key: c"nr_inodes", value: Some(c"1") },
+        Param { key: c"size", value: Some(c"4096") },
+    ];
+    let attributes = Attr::RDONLY | Attr::NOSUID | Attr::NODEV | Attr::NOEXEC;
+    mount::new_file_system(c"tmpfs", Some(c"tmpfs"), &params, attributes)
+}
+
+fn open_or_create(dir: &OwnedFd, name: &str) -> Result<OwnedFd, Errno> {
+    let create = OFlags::CREATE | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::EXCL;
+    match rustix::fs::openat(dir, name, create, Mode::from_raw_mode(0o620)) {
+        Ok(_) | Err(Errno::EXIST) => {}
+        Err(error) => return Err(error),
+    }
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(dir, name, flags, Mode::empty())
+}
+
+fn make_node(base: &OwnedFd, relative: &Path, node: &Node) -> Result<(), Errno> {
+    let name = relative.file_name().ok_or(Errno::INVAL)?;
+    let above = relative.parent().unwrap_or(Path::new(""));
+    let made;
+    let parent = if above.as_os_str().is_empty() {
+        base
+    } else {
+        made = inroot::mkdir_all(base, above, DIR_MODE)?;
+        &made
+    };
+    if let Some(tree) = &node.bind {
+        let name = name.to_str().ok_or(Errno::INVAL)?;
+        return mount::attach(tree, open_or_create(parent, name)?);
+    }
+    match rustix::fs::mknodat(parent, name, node.kind, node.mode, node.device) {
+        Ok(()) => {}
+        Err(Errno::EXIST) => return Ok(()),
+        Err(error) => return Err(error),
+    }
+    if node.uid == 0 && node.gid == 0 {
+        return Ok(());
+    }
+    let owner = rustix::fs::Uid::from_raw(node.uid);
+    let group = rustix::fs::Gid::from_raw(node.gid);
+    rustix::fs::chownat(parent, name, Some(owner), Some(group), AtFlags::SYMLINK_NOFOLLOW)
+}
+
+/// Refuses a file that is not of procfs.
+pub(super) fn verified_proc(file: OwnedFd) -> Result<OwnedFd, Errno> {
+    if rustix::fs::fstatfs(&file)?.f_type == PROC_MAGIC { Ok(file) } else { Err(Errno::NODEV) }
+}
+
+/// Writes into a file of this process's own procfs directory.
+pub(super) fn write_own(proc: &OwnedFd, path: &str, value: &str) -> Result<(), Errno> {
+    let file = inroot::open_same_mount(proc, path, OFlags::WRONLY, Mode::empty())?;
+    let mut file = File::from(verified_proc(file)?);
+    file.write_all(value.as_bytes())
+        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+}

@@ -1,0 +1,241 @@
+//! The last part of the way: from a process with the runtime's rights to the container's program.
+
+use std::convert::Infallible;
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{Gid, Mode, Uid};
+use rustix::io::Errno;
+use sys::clone::CStringArray;
+use sys::cred::{self, Sets};
+
+use super::{Equipment, Message, Outcome, apply, failed, lookup};
+use crate::error::InitFailure;
+use crate::hooks;
+use crate::plan::Program;
+
+/// Does what is left, waits for `start`, and becomes the program.
+///
+/// The order is forced: the session before the terminal; limits and labels while their files may be written; the bounding set while
+/// `CAP_SETPCAP` is there; groups before the user; the directory checked before the filter; the filter, which needs
+/// `CAP_SYS_ADMIN` or no_new_privs, as late as possible; then nothing but capset, read and execve.
+pub(super) fn run(
+    program: Program,
+    slave: Option<OwnedFd>,
+    equipment: &mut Equipment,
+) -> Outcome<Infallible> {
+    session(&program, slave)?;
+    limits(&program)?;
+    if program.no_new_privileges {
+        cred::set_no_new_privileges().map_err(failed("set no_new_privs"))?;
+    }
+    own_standard_streams(&program);
+    identity(&program)?;
+    let path = prepare_exec(&program)?;
+    let env = environment(&program);
+    if program.no_new_privileges || program.seccomp.is_none() {
+        final_capabilities(&program)?;
+        filter(&program, equipment)?;
+    } else {
+        filter(&program, equipment)?;
+        final_capabilities(&program)?;
+    }
+    wait_for_start(equipment)?;
+    hooks::run_all("startContainer", &program.start_hooks, &equipment.hook_state)
+        .map_err(InitFailure::sentence)?;
+    execute(&program, &path, &env)
+}
+
+fn session(program: &Program, slave: Option<OwnedFd>) -> Outcome<()> {
+    // The runtime may have been started as a leader already; then there is nothing to do.
+    let _ = rustix::process::setsid();
+    if let Some(slave) = slave {
+        sys::pty::make_controlling(&slave).map_err(failed("take the terminal"))?;
+        rustix::stdio::dup2_stdin(&slave).map_err(failed("use the terminal"))?;
+        rustix::stdio::dup2_stdout(&slave).map_err(failed("use the terminal"))?;
+        rustix::stdio::dup2_stderr(&slave).map_err(failed("use the terminal"))?;
+    }
+    if let Some(name) = &program.keyring {
+        match sys::namespace::join_session_keyring(name) {
+            // Kernels without keyrings, and outer filters; the quota of keys counts as well.
+            Ok(()) | Err(Errno::NOSYS | Errno::PERM | Errno::ACCESS | Errno::DQUOT) => {}
+            Err(error) => return Err(InitFailure::new("join a session keyring", error)),
+        }
+    }
+    Ok(())
+}
+
+fn limits(program: &Program) -> Outcome<()> {
+    for (number, soft, hard) in &program.rlimits {
+        let name = sys::rlimit::NAMES[*number as usize];
+        sys::rlimit::set(*number, *soft, *hard).map_err(failed(format!("set RLIMIT_{name}")))?;
+    }
+    let labels = [
+        ("thread-self/attr/apparmor/exec", &program.apparmor, "exec "),
+        ("thread-self/attr/exec", &program.selinux, ""),
+    ];
+    let labelled = labels.iter().any(|(_, label, _)| !label.is_empty());
+    if labelled {
+        let proc = private_proc()?;
+        for (file, label, verb) in labels.iter().filter(|(_, label, _)| !label.is_empty()) {
+            write_label(&proc, file, &format!("{verb}{label}"))?;
+        }
+    }
+    if let Some(domain) = program.personality {
+        sys::namespace::set_personality(domain).map_err(failed("set the personality"))?;
+    }
+    if let Some(attributes) = program.scheduler {
+        sys::namespace::set_scheduler(attributes).map_err(failed("set the scheduler"))?;
+    }
+    if let Some((class, level)) = program.io_priority {
+        sys::namespace::set_io_priority(class, level).map_err(failed("set the io priority"))?;
+    }
+    if !program.affinity.is_empty() {
+        sys::namespace::set_affinity(&program.affinity).map_err(failed("set the cpu affinity"))?;
+    }
+    Ok(())
+}
+
+/// A procfs of this process's own making, so that no mount of the container stands in for it.
+fn private_proc() -> Outcome<OwnedFd> {
+    sys::mount::new_file_system(c"proc", Some(c"proc"), &[], sys::mount::Attr::empty())
+        .map_err(failed("make a private procfs"))
+}
+
+fn write_label(proc: &OwnedFd, file: &str, label: &str) -> Outcome<()> {
+    let own = format!("{}/task/{}", rustix::process::getpid().as_raw_nonzero(), thread_id());
+    let path = file.replace("thread-self", &own);
+    let result = apply::write_own(proc, &path, label);
+    // Older kernels have one file for all security modules.
+    let result = match result {
+        Err(Errno::NOENT) => apply::write_own(proc, &path.replace("apparmor/", ""), label),
+        other => other,
+    };
+    result.map_err(failed(format!("set the security label `{label}`")))
+}
+
+fn thread_id() -> i32 {
+    rustix::thread::gettid().as_raw_nonzero().get()
+}
+
+/// Gives pipes and terminals to the user, as runc does: programs reopen `/dev/stdout`.
+fn own_standard_streams(program: &Program) {
+    let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    for stream in [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()] {
+        let Ok(stat) = rustix::fs::fstat(stream) else { continue };
+        if stat.st_uid == program.uid || stat.st_rdev == rustix::fs::makedev(1, 3) {
+            continue;
+        }
+        // Read-only file systems and unmapped owners refuse; then the stream stays as it is.
+        let _ = rustix::fs::fchown(
+            stream,
+            Some(Uid::from_raw(program.uid)),
+            Some(Gid::from_raw(stat.st_gid)),
+        );
+    }
+}
+
+fn identity(program: &Program) -> Outcome<()> {
+    // A directory that only root can enter is entered now; one that only the user can, below.
+    let early = rustix::process::chdir(&program.cwd);
+    cred::limit_bounding_set(program.capabilities.bounding)
+        .map_err(failed("drop capabilities from the bounding set"))?;
+    cred::keep_capabilities(true).map_err(failed("keep capabilities"))?;
+    match cred::set_groups(&program.groups) {
+        // In a user namespace that denies setgroups(2) there are no groups to drop either.
+        Err(Errno::PERM) if program.groups.is_empty() => {}
+        other => other.map_err(failed("set the groups"))?,
+    }
+    cred::set_gid(program.gid).map_err(failed(format!("become group {}", program.gid)))?;
+    cred::set_uid(program.uid).map_err(failed(format!("become user {}", program.uid)))?;
+    cred::keep_capabilities(false).map_err(failed("keep capabilities"))?;
+    cred::set_not_dumpable().map_err(failed("become undumpable"))?;
+    // The change of the user has cleared the effective set; the filter still needs it, and so does a directory of another user.
+    let permitted = program.capabilities.permitted | cred::SYS_ADMIN | cred::SETPCAP;
+    let own = cred::capability_sets().map_err(failed("read capabilities"))?.permitted;
+    set_capabilities(permitted & own, program.capabilities.effective | cred::SYS_ADMIN | cred::SETPCAP, 0)?;
+    if let Err(error) = early {
+        let cwd = program.cwd.to_string_lossy();
+        let late = if error == Errno::ACCESS { rustix::process::chdir(&program.cwd) } else { Err(error) };
+        late.map_err(failed(format!("chdir to cwd ({cwd:?}) set in config.json failed")))?;
+    }
+    Ok(())
+}
+
+fn set_capabilities(permitted: u64, effective: u64, inheritable: u64) -> Outcome<()> {
+    let sets = Sets { permitted, effective: effective & permitted, inheritable };
+    cred::set_capability_sets(sets).map_err(failed("apply capabilities"))
+}
+
+fn final_capabilities(program: &Program) -> Outcome<()> {
+    let sets = &program.capabilities;
+    set_capabilities(sets.permitted, sets.effective, sets.inheritable)?;
+    cred::set_ambient(sets.ambient).map_err(failed("apply ambient capabilities"))
+}
+
+/// Everything that needs names, done before the filter is on: the directory, the program, the mask.
+fn prepare_exec(program: &Program) -> Outcome<CString> {
+    // A directory that cannot be named lies outside of the root: a leaked descriptor of the host (CVE-2024-21626).
+    let cwd = rustix::process::getcwd(Vec::new()).map_err(failed("verify the working directory"))?;
+    if cwd.to_bytes().first() != Some(&b'/') {
+        return Err(InitFailure::sentence("current working directory is outside of container mount namespace root -- possible container breakout detected"));
+    }
+    rustix::process::umask(Mode::from_raw_mode(program.umask));
+    let name = program.args.strings().first();
+    let name = name.ok_or_else(|| InitFailure::sentence("process.args must not be empty"))?;
+    let path = program.env.iter().rev().find_map(|entry| entry.to_bytes().strip_prefix(b"PATH="));
+    let found = lookup::program(name, path)?;
+    // Everything but the standard streams and what was asked for ends at execve.
+    sys::clone::close_on_exec_from(3 + program.preserve_fds)
+        .map_err(failed("close descriptors"))?;
+    Ok(found)
+}
+
+fn filter(program: &Program, equipment: &Equipment) -> Outcome<()> {
+    let Some(filter) = &program.seccomp else { return Ok(()) };
+    let listener = sys::seccomp::load(&filter.program, filter.flags)
+        .map_err(failed("load the seccomp filter"))?;
+    if let Some(listener) = listener {
+        equipment
+            .channel
+            .send_with(&Message::Listener, &[listener.as_fd()])
+            .map_err(|error| InitFailure::sentence(format!("send the seccomp listener: {error}")))?;
+        equipment.channel.expect(&Message::Continue)?;
+    }
+    Ok(())
+}
+
+/// Tells the runtime that all is well, and reads one byte from `exec.fifo`, which `start` writes; `run` and `exec` answer on the
+/// channel. write(2) and read(2) are all that happens under the filter.
+pub(super) fn wait_for_start(equipment: &mut Equipment) -> Outcome<()> {
+    let ready = equipment.channel.send(&Message::Ready);
+    ready.map_err(|error| InitFailure::sentence(format!("report to the runtime: {error}")))?;
+    let Some(fifo) = equipment.fifo.take() else { return equipment.channel.wait() };
+    equipment.channel.close();
+    let mut byte = [0];
+    loop {
+        match rustix::io::read(&fifo, &mut byte) {
+            Ok(1) => return Ok(()),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(InitFailure::new("wait for the start", error)),
+        }
+    }
+}
+
+fn environment(program: &Program) -> CStringArray {
+    let mut env = program.env.clone();
+    if env.iter().all(|entry| !entry.to_bytes().starts_with(b"HOME=")) {
+        let home = [b"HOME=", lookup::home(program.uid).to_bytes()].concat();
+        env.extend(CString::new(home));
+    }
+    CStringArray::new(env)
+}
+
+fn execute(program: &Program, path: &CString, env: &CStringArray) -> Outcome<Infallible> {
+    let error = match sys::clone::execute(path, &program.args, env) {
+        Ok(never) => match never {},
+        Err(error) => error,
+    };
+    let text = format!("exec {}: {}", path.to_string_lossy(), crate::error::describe(error));
+    Err(InitFailure::program(text, error))
+}

@@ -1,0 +1,279 @@
+//! Making the container's process: one clone3(2) with every new namespace, and the talk with it until it is ready.
+
+use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::process::Pid;
+use sys::cgroup::{Cgroups, Group};
+use sys::clone::{CloneRequest, Cloned, Namespaces, clone_process};
+use types::oci::runtime::State;
+
+use crate::error::{Error, Result, cgroup_step, step};
+use crate::init::{self, Channel, Equipment, Message};
+use crate::plan::{Join, Plan, Program};
+
+/// A process that was made. Dropped before [`Launched::keep`], it is killed and reaped.
+#[derive(Debug)]
+pub(crate) struct Launched {
+    pub(crate) pid: Pid,
+    pub(crate) pidfd: OwnedFd,
+    channel: Channel,
+    kept: bool,
+}
+
+impl Launched {
+    /// Lets the process live on.
+    pub(crate) fn keep(&mut self) {
+        self.kept = true;
+    }
+
+    /// Lets it go on.
+    pub(crate) fn release(&self) -> Result<()> {
+        self.channel.send(&Message::Continue).map_err(step("release the container's process"))
+    }
+
+    /// Listens until the process is ready, has become the program, or has failed. `hooks` is called when the process asks for it.
+    pub(crate) fn talk(
+        &self,
+        until: &Message,
+        listener: &ListenerTarget,
+        mut hooks: impl FnMut() -> Result<()>,
+    ) -> Result<()> {
+        loop {
+            let (message, fds) =
+                self.channel.receive().map_err(step("listen to the container's process"))?;
+            match message {
+                message if message == *until => return Ok(()),
+                Message::Failed(source) => return Err(Error::Init { source }),
+                Message::HooksPlease => hooks()?,
+                Message::Listener => listener.send(&fds, self.pid)?,
+                Message::Ready | Message::Continue => continue,
+                Message::End => return Err(self.ended_early()),
+            }
+            self.release()?;
+        }
+    }
+
+    fn ended_early(&self) -> Error {
+        let how = sys::pidfd::wait(self.pidfd.as_fd());
+        let text = match how {
+            Ok(ended) => format!("the process ended before it was ready: {ended:?}"),
+            Err(_) => "the process ended before it was ready".to_owned(),
+        };
+        Error::Init { source: crate::error::InitFailure::sentence(text) }
+    }
+}
+
+impl Drop for Launched {
+    fn drop(&mut self) {
+        if !self.kept {
+            let _ = sys::pidfd::send_signal(self.pidfd.as_fd(), libc_sigkill());
+            let _ = sys::pidfd::wait(self.pidfd.as_fd());
+        }
+    }
+}
+
+fn libc_sigkill() -> i32 {
+    rustix::process::Signal::KILL.as_raw()
+}
+
+/// Where a seccomp listener goes, and the document that goes with it.
+#[derive(Debug, Default)]
+pub(crate) struct ListenerTarget {
+    pub(crate) path: String,
+    pub(crate) metadata: String,
+    pub(crate) state: Option<State>,
+}
+
+impl ListenerTarget {
+    /// OCI runtime-spec config-linux.md#containerprocessstate.
+    fn send(&self, fds: &[OwnedFd], pid: Pid) -> Result<()> {
+        let what = || format!("send the seccomp listener to `{}`", self.path);
+        let socket = sys::scm::connect(self.path.as_ref()).map_err(step(what()))?;
+        let pid = pid.as_raw_nonzero().get();
+        let state = self.state.clone().map(|state| State { pid, ..state });
+        let document = serde_json::json!({
+            "ociVersion": types::oci::runtime::SPEC_VERSION,
+            "fds": ["seccompFd"],
+            "pid": pid,
+            "metadata": self.metadata,
+            "state": state,
+        });
+        let borrowed: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
+        sys::scm::send_all(socket.as_fd(), document.to_string().as_bytes(), &borrowed)
+            .map_err(step(what()))
+    }
+}
+
+/// What a new container's process gets beside its plan.
+#[derive(Debug)]
+pub(crate) struct Kit {
+    pub(crate) fifo: Option<OwnedFd>,
+    pub(crate) console_socket: Option<OwnedFd>,
+    pub(crate) hook_state: String,
+}
+
+/// Makes the first process of a new container in its group.
+///
+/// On version 2 the process starts in the group (`CLONE_INTO_CGROUP`). On version 1 a cgroup namespace takes the groups of the
+/// *caller* of clone3 as its root, so the runtime itself enters the groups, makes the process and goes back; each move is one write
+/// of `0` to `tasks`, which takes no global lock.
+pub(crate) fn container(mut plan: Plan, kit: Kit, cgroups: &Cgroups, group: &Group) -> Result<Launched> {
+    let (ours, theirs) = Channel::pair().map_err(step("make a socket pair"))?;
+    let needs_root = plan.new.contains(Namespaces::CGROUP) && !group.is_version_2();
+    let maps = plan.maps.take();
+    if maps.is_some() {
+        plan.maps = Some((String::new(), String::new()));
+    }
+    let equipment = Equipment {
+        channel: theirs,
+        fifo: kit.fifo,
+        console_socket: kit.console_socket,
+        waits: maps.is_some(),
+        hook_state: kit.hook_state,
+        enters: (!needs_root && !group.is_version_2()).then(|| group.clone()),
+    };
+    let _place = if needs_root { Some(Visit::enter(cgroups, group)?) } else { None };
+    let time = TimeNamespace::make(&plan.time_offsets)?;
+    let back = plan.join_pid.take().map(|fd| join_pid_namespace(&fd)).transpose()?;
+    let directory = group.open_unified().map_err(cgroup_step("open the cgroup"))?;
+    let request = CloneRequest {
+        namespaces: plan.new,
+        cgroup: directory.as_ref().map(AsFd::as_fd),
+        sibling: false,
+    };
+    match clone_process(&request).map_err(step("clone the container's process"))? {
+        Cloned::Child => {
+            drop(ours);
+            init::run(plan, equipment)
+        }
+        Cloned::Parent { pid, pidfd, in_cgroup } => {
+            drop((equipment, plan));
+            let launched = Launched { pid, pidfd, channel: ours, kept: false };
+            if let Some(own) = back {
+                return_pid_namespace(&own)?;
+            }
+            time.leave()?;
+            if !in_cgroup {
+                group.add_to_unified(pid).map_err(cgroup_step("enter the cgroup"))?;
+            }
+            if let Some((uids, gids)) = maps {
+                write_maps(pid, &uids, &gids)?;
+                launched.release()?;
+            }
+            Ok(launched)
+        }
+    }
+}
+
+/// Makes a process that joins a running container.
+pub(crate) fn joined(
+    joins: Vec<Join>,
+    pid_namespace: Option<&OwnedFd>,
+    program: Program,
+    slave: Option<OwnedFd>,
+    group: &Group,
+) -> Result<Launched> {
+    let (ours, theirs) = Channel::pair().map_err(step("make a socket pair"))?;
+    let equipment = Equipment {
+        channel: theirs,
+        fifo: None,
+        console_socket: None,
+        waits: false,
+        hook_state: String::new(),
+        enters: (!group.is_version_2()).then(|| group.clone()),
+    };
+    let back = pid_namespace.map(join_pid_namespace).transpose()?;
+    let directory = group.open_unified().map_err(cgroup_step("open the cgroup"))?;
+    let request = CloneRequest {
+        namespaces: Namespaces::empty(),
+        cgroup: directory.as_ref().map(AsFd::as_fd),
+        sibling: false,
+    };
+    match clone_process(&request).map_err(step("clone the process"))? {
+        Cloned::Child => {
+            drop(ours);
+            init::run_joined(joins, program, slave, equipment)
+        }
+        Cloned::Parent { pid, pidfd, in_cgroup } => {
+            drop((equipment, joins, slave));
+            let launched = Launched { pid, pidfd, channel: ours, kept: false };
+            if let Some(own) = back {
+                return_pid_namespace(&own)?;
+            }
+            if !in_cgroup {
+                group.add_to_unified(pid).map_err(cgroup_step("enter the cgroup"))?;
+            }
+            Ok(launched)
+        }
+    }
+}
+
+/// A stay of the runtime in the container's version 1 groups.
+struct Visit {
+    home: Group,
+}
+
+impl Visit {
+    fn enter(cgroups: &Cgroups, group: &Group) -> Result<Self> {
+        let home = cgroups.group_of("self").map_err(step("find the own cgroup"))?;
+        let visit = Self { home };
+        group.enter_version_1().map_err(cgroup_step("enter the cgroup"))?;
+        Ok(visit)
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        if let Err(error) = self.home.enter_version_1() {
+            crate::log::warn(&format!("return to the own cgroup: {error}: {}", error.source));
+        }
+    }
+}
+
+/// A joined pid namespace counts for children only; returns the way back.
+fn join_pid_namespace(fd: &OwnedFd) -> Result<OwnedFd> {
+    let own = fs::File::open("/proc/self/ns/pid").map_err(step("open the own pid namespace"))?;
+    sys::namespace::join(fd, Namespaces::PID).map_err(step("join the pid namespace"))?;
+    Ok(own.into())
+}
+
+fn return_pid_namespace(own: &OwnedFd) -> Result<()> {
+    sys::namespace::join(own, Namespaces::PID).map_err(step("return to the own pid namespace"))
+}
+
+/// A time namespace with offsets. They can be written only before the first process runs in it, and clone3(2) starts one at once;
+/// so the namespace is made for this process's children first, time_namespaces(7).
+struct TimeNamespace {
+    own: Option<OwnedFd>,
+}
+
+impl TimeNamespace {
+    fn make(offsets: &str) -> Result<Self> {
+        if offsets.is_empty() {
+            return Ok(Self { own: None });
+        }
+        let what = "make a time namespace with offsets";
+        let own = fs::File::open("/proc/self/ns/time").map_err(step(what))?;
+        sys::namespace::new_time_namespace_for_children().map_err(step(what))?;
+        fs::write("/proc/self/timens_offsets", offsets).map_err(step("write the time offsets"))?;
+        Ok(Self { own: Some(own.into()) })
+    }
+
+    fn leave(self) -> Result<()> {
+        match self.own {
+            Some(own) => sys::namespace::join(own, Namespaces::TIME)
+                .map_err(step("return to the own time namespace")),
+            None => Ok(()),
+        }
+    }
+}
+
+fn write_maps(pid: Pid, uids: &str, gids: &str) -> Result<()> {
+    let pid = pid.as_raw_nonzero();
+    for (file, lines) in [("uid_map", uids), ("gid_map", gids)] {
+        let path = format!("/proc/{pid}/{file}");
+        fs::write(&path, lines).map_err(step(format!("write `{path}`")))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,307 @@
+//! A configuration as a list of small operations, made before the process exists.
+//!
+//! Everything that can be looked up, opened, compiled or refused is done here, by the runtime's own process in the host's namespaces;
+//! the container's process then only applies the list. Bind mounts are opened here as detached trees, so no path of the host is
+//! resolved inside.
+
+mod dev;
+mod mounts;
+mod options;
+mod program;
+
+use std::ffi::CString;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use sys::clone::Namespaces;
+use sys::mount::{Attr, Change, Propagation};
+use types::oci::runtime::{Hook, Linux, NamespaceKind, Spec};
+
+use crate::config;
+use crate::error::{Error, Result, step};
+
+pub(crate) use dev::Node;
+pub(crate) use mounts::{CgroupView, MountOp, Source};
+pub(crate) use program::{Program, ProgramContext, of_process};
+
+/// Everything that the container's process needs.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// The namespaces that are made for it.
+    pub(crate) new: Namespaces,
+    /// The pid namespace to join: that is done before the process is made.
+    pub(crate) join_pid: Option<OwnedFd>,
+    /// The namespaces that it joins itself.
+    pub(crate) joins: Vec<Join>,
+    /// The time offsets, as lines of `/proc/PID/timens_offsets`; empty for none.
+    pub(crate) time_offsets: String,
+    /// The lines of `uid_map` and `gid_map`.
+    pub(crate) maps: Option<(String, String)>,
+    /// What it does, in order.
+    pub(crate) ops: Vec<Op>,
+    /// What it becomes.
+    pub(crate) program: Option<Program>,
+}
+
+/// A namespace to join.
+#[derive(Debug)]
+pub(crate) struct Join {
+    pub(crate) kind: Namespaces,
+    pub(crate) fd: OwnedFd,
+    pub(crate) path: String,
+}
+
+/// One step. The order in which they stand is the order in which they are applied.
+#[derive(Debug)]
+pub(crate) enum Op {
+    /// Cuts the copied mount table off from the host's: nothing below may travel back.
+    Propagate(Propagation),
+    /// Puts the root file system, a detached tree, at its own path.
+    AttachRoot { tree: OwnedFd, path: CString },
+    /// One of `mounts`.
+    Mount(Box<MountOp>),
+    /// `mounts` of type `cgroup`.
+    Cgroup(Box<CgroupView>),
+    /// Device nodes, made relative to an open `/dev`.
+    Nodes(Vec<Node>),
+    /// `/dev/fd`, `/dev/stdin` and so on.
+    Links,
+    /// Opens the terminal and puts it at `/dev/console`.
+    Console { rows: u16, columns: u16 },
+    /// Lets the runtime run the hooks that belong between namespaces and pivot_root.
+    AskForHooks,
+    /// `createContainer` hooks: in the container's namespaces, before the root changes.
+    Hooks(Vec<Hook>),
+    /// `linux.sysctl`.
+    Sysctl { key: String, value: String },
+    /// `linux.maskedPaths`.
+    Mask(Vec<String>),
+    /// `linux.readonlyPaths`.
+    ReadOnly(Vec<String>),
+    /// Attributes that would have been in the way of earlier steps.
+    Attributes { path: PathBuf, set: Attr },
+    /// `root.readonly`.
+    RootReadOnly,
+    /// Makes the tree the root and lets go of the host's.
+    Pivot,
+    /// `--no-pivot`.
+    MoveRoot,
+    /// `linux.rootfsPropagation`, when it asks for more than "not shared".
+    RootPropagation { recursive: bool, propagation: Propagation },
+    /// `hostname`.
+    HostName(String),
+    /// `domainname`.
+    DomainName(String),
+}
+
+/// What a plan depends on beside the configuration.
+#[derive(Debug)]
+pub(crate) struct Request<'a> {
+    pub(crate) bundle: &'a Path,
+    pub(crate) no_pivot: bool,
+    pub(crate) group: &'a sys::cgroup::Group,
+    pub(crate) context: ProgramContext,
+}
+
+/// Makes the plan.
+pub(crate) fn build(spec: &Spec, request: &Request<'_>) -> Result<Plan> {
+    let linux = spec.linux.as_ref().ok_or_else(|| Error::Config("linux must be set".into()))?;
+    refuse_unsupported(linux)?;
+    let (new, join_pid, joins) = namespaces(linux)?;
+    let mut ops = Vec::with_capacity(spec.mounts.len() + 24);
+    root_ops(spec, linux, request, &mut ops)?;
+    mounts::plan(spec, linux, request, &mut ops)?;
+    dev::plan(spec, linux, &mut ops)?;
+    console_op(spec, &mut ops);
+    hook_ops(spec, &mut ops);
+    // Kernel settings and covers come after every mount and before the root changes, all by descriptors beneath it.
+    for (key, value) in &linux.sysctl {
+        ops.push(Op::Sysctl { key: key.clone(), value: value.clone() });
+    }
+    if !linux.readonly_paths.is_empty() {
+        ops.push(Op::ReadOnly(linux.readonly_paths.clone()));
+    }
+    if !linux.masked_paths.is_empty() {
+        ops.push(Op::Mask(linux.masked_paths.clone()));
+    }
+    if spec.root.as_ref().is_some_and(|root| root.readonly) {
+        ops.push(Op::RootReadOnly);
+    }
+    ops.push(if request.no_pivot { Op::MoveRoot } else { Op::Pivot });
+    if let Some(op) = root_propagation(linux) {
+        ops.push(op);
+    }
+    if !spec.hostname.is_empty() {
+        ops.push(Op::HostName(spec.hostname.clone()));
+    }
+    if !spec.domainname.is_empty() {
+        ops.push(Op::DomainName(spec.domainname.clone()));
+    }
+    let program = spec
+        .process
+        .as_ref()
+        .map(|process| of_process(process, linux.seccomp.as_ref(), &request.context))
+        .transpose()?;
+    Ok(Plan {
+        new,
+        join_pid,
+        joins,
+        time_offsets: time_offsets(linux),
+        maps: maps(linux),
+        ops,
+        program: program.map(|program| with_personality(program, linux)).transpose()?,
+    })
+}
+
+fn refuse_unsupported(linux: &Linux) -> Result<()> {
+    let what = if !linux.net_devices.is_empty() {
+        "linux.netDevices"
+    } else if linux.intel_rdt.is_some() {
+        "linux.intelRdt"
+    } else if linux.memory_policy.is_some() {
+        "linux.memoryPolicy"
+    } else {
+        return Ok(());
+    };
+    Err(Error::Unsupported(format!("`{what}` is not supported")))
+}
+
+fn with_personality(mut program: Program, linux: &Linux) -> Result<Program> {
+    if let Some(personality) = &linux.personality {
+        program.personality = Some(match personality.domain.as_str() {
+            "LINUX" => 0,
+            "LINUX32" => 8,
+            other => return Err(Error::Config(format!("personality domain {other:?} is unknown"))),
+        });
+        if !personality.flags.is_empty() {
+            return Err(Error::Config("personality flags are not supported".into()));
+        }
+    }
+    Ok(program)
+}
+
+/// The flag of clone(2) for a kind of namespace.
+pub(crate) fn flag(kind: NamespaceKind) -> Namespaces {
+    match kind {
+        NamespaceKind::Pid => Namespaces::PID,
+        NamespaceKind::Network => Namespaces::NETWORK,
+        NamespaceKind::Mount => Namespaces::MOUNT,
+        NamespaceKind::Ipc => Namespaces::IPC,
+        NamespaceKind::Uts => Namespaces::UTS,
+        NamespaceKind::User => Namespaces::USER,
+        NamespaceKind::Cgroup => Namespaces::CGROUP,
+        NamespaceKind::Time => Namespaces::TIME,
+    }
+}
+
+fn namespaces(linux: &Linux) -> Result<(Namespaces, Option<OwnedFd>, Vec<Join>)> {
+    let (mut new, mut join_pid, mut joins) = (Namespaces::empty(), None, Vec::new());
+    for namespace in &linux.namespaces {
+        let kind = flag(namespace.kind);
+        if namespace.path.is_empty() {
+            new |= kind;
+            continue;
+        }
+        let what = format!("open the namespace `{}`", namespace.path);
+        let fd = OwnedFd::from(File::open(&namespace.path).map_err(step(what))?);
+        if kind == Namespaces::PID {
+            join_pid = Some(fd);
+        } else {
+            joins.push(Join { kind, fd, path: namespace.path.clone() });
+        }
+    }
+    // A user namespace must be entered first: the right to enter the others may come from it.
+    joins.sort_by_key(|join| join.kind != Namespaces::USER);
+    let joins_user = joins.first().is_some_and(|join| join.kind == Namespaces::USER);
+    if joins_user && !new.is_empty() {
+        let text = "a user namespace can be joined only together with all others";
+        return Err(Error::Unsupported(text.into()));
+    }
+    if !linux.time_offsets.is_empty() {
+        // With clone3(2) the offsets of a new time namespace are zero and stay so: it is made before, see `launch`.
+        new.remove(Namespaces::TIME);
+    }
+    Ok((new, join_pid, joins))
+}
+
+fn time_offsets(linux: &Linux) -> String {
+    let line = |(clock, offset): (&String, &types::oci::runtime::TimeOffset)| {
+        format!("{clock} {} {}\n", offset.secs, offset.nanosecs)
+    };
+    linux.time_offsets.iter().map(line).collect()
+}
+
+fn maps(linux: &Linux) -> Option<(String, String)> {
+    if !config::has_new_namespace(linux, NamespaceKind::User) {
+        return None;
+    }
+    let lines = |maps: &[types::oci::runtime::IdMapping]| -> String {
+        maps.iter().map(|m| format!("{} {} {}\n", m.container_id, m.host_id, m.size)).collect()
+    };
+    Some((lines(&linux.uid_mappings), lines(&linux.gid_mappings)))
+}
+
+/// How the copied mount table, the root and the bind mounts follow the host: runc's default is "slave".
+fn base_propagation(linux: &Linux) -> Propagation {
+    match linux.rootfs_propagation.as_str() {
+        "private" | "rprivate" | "unbindable" | "runbindable" => Propagation::Private,
+        "shared" | "rshared" => Propagation::Shared,
+        _ => Propagation::Slave,
+    }
+}
+
+fn root_propagation(linux: &Linux) -> Option<Op> {
+    let propagation = match linux.rootfs_propagation.as_str() {
+        "shared" | "rshared" => Propagation::Shared,
+        "unbindable" | "runbindable" => Propagation::Unbindable,
+        _ => return None,
+    };
+    let recursive = linux.rootfs_propagation.starts_with('r');
+    Some(Op::RootPropagation { recursive, propagation })
+}
+
+/// Returns the absolute path of the root file system.
+pub(crate) fn rootfs(spec: &Spec, bundle: &Path) -> Result<PathBuf> {
+    let given = spec.root.as_ref().map_or("", |root| &root.path);
+    let path = bundle.join(given);
+    path.canonicalize().map_err(step(format!("find the root file system `{}`", path.display())))
+}
+
+fn root_ops(spec: &Spec, linux: &Linux, request: &Request<'_>, ops: &mut Vec<Op>) -> Result<()> {
+    let rootfs = rootfs(spec, request.bundle)?;
+    let path = c_string(&rootfs.display().to_string())?;
+    let what = format!("open the root file system `{}`", rootfs.display());
+    let tree = sys::mount::clone_tree(&path, true).map_err(step(what.clone()))?;
+    // pivot_root(2) refuses shared mounts; what was asked for is set after it.
+    let own = match base_propagation(linux) {
+        Propagation::Shared => Propagation::Private,
+        other => other,
+    };
+    let change = Change::propagation(own);
+    sys::mount::set_attributes(&tree, true, &change).map_err(step(what))?;
+    ops.push(Op::Propagate(own));
+    ops.push(Op::AttachRoot { tree, path });
+    Ok(())
+}
+
+fn console_op(spec: &Spec, ops: &mut Vec<Op>) {
+    let Some(process) = spec.process.as_ref().filter(|process| process.terminal) else { return };
+    let (rows, columns) = program::console_size(process);
+    ops.push(Op::Console { rows, columns });
+}
+
+fn hook_ops(spec: &Spec, ops: &mut Vec<Op>) {
+    let Some(hooks) = &spec.hooks else { return };
+    if !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty() {
+        ops.push(Op::AskForHooks);
+    }
+    if !hooks.create_container.is_empty() {
+        ops.push(Op::Hooks(hooks.create_container.clone()));
+    }
+}
+
+/// Makes a C string of a text of the configuration.
+pub(crate) fn c_string(text: &str) -> Result<CString> {
+    CString::new(text).map_err(|_| Error::Config(format!("{text:?} contains NUL")))
+}

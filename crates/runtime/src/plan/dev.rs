@@ -1,0 +1,93 @@
+//! `/dev`: the default nodes (OCI runtime-spec config-linux.md#default-devices) and `linux.devices`.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Dev, FileType, Mode};
+use types::oci::runtime::{Device, Linux, NamespaceKind, Spec};
+
+use super::{Op, c_string};
+use crate::config;
+use crate::error::{Result, step};
+
+/// One device node.
+#[derive(Debug)]
+pub(crate) struct Node {
+    /// Relative to the root.
+    pub(crate) path: PathBuf,
+    pub(crate) kind: FileType,
+    pub(crate) device: Dev,
+    pub(crate) mode: Mode,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    /// The host's node, where nodes cannot be made: in a user namespace.
+    pub(crate) bind: Option<OwnedFd>,
+}
+
+const DEFAULT: [(&str, u32, u32); 6] = [
+    ("null", 1, 3),
+    ("zero", 1, 5),
+    ("full", 1, 7),
+    ("random", 1, 8),
+    ("urandom", 1, 9),
+    ("tty", 5, 0),
+];
+
+pub(super) fn plan(spec: &Spec, linux: &Linux, ops: &mut Vec<Op>) -> Result<()> {
+    let is_hosts = |mount: &types::oci::runtime::Mount| {
+        let bind = mount.kind == "bind" || mount.options.iter().any(|o| o == "bind" || o == "rbind");
+        bind && sys::inroot::clean(Path::new(&mount.destination)) == Path::new("dev")
+    };
+    if spec.mounts.iter().any(is_hosts) {
+        return Ok(());
+    }
+    let mut nodes: Vec<Node> = linux.devices.iter().map(configured).collect();
+    for (name, major, minor) in DEFAULT {
+        let path = Path::new("dev").join(name);
+        if nodes.iter().all(|node| node.path != path) {
+            nodes.push(Node {
+                path,
+                kind: FileType::CharacterDevice,
+                device: rustix::fs::makedev(major, minor),
+                mode: Mode::from_raw_mode(0o666),
+                uid: 0,
+                gid: 0,
+                bind: None,
+            });
+        }
+    }
+    if config::has_namespace(linux, NamespaceKind::User) {
+        nodes.iter_mut().try_for_each(bind_hosts)?;
+    }
+    ops.push(Op::Nodes(nodes));
+    ops.push(Op::Links);
+    Ok(())
+}
+
+fn configured(device: &Device) -> Node {
+    let number = |value: i64| u32::try_from(value).unwrap_or(0);
+    Node {
+        path: sys::inroot::clean(Path::new(&device.path)),
+        kind: match device.kind.as_str() {
+            "b" => FileType::BlockDevice,
+            "p" => FileType::Fifo,
+            _ => FileType::CharacterDevice,
+        },
+        device: rustix::fs::makedev(number(device.major), number(device.minor)),
+        mode: Mode::from_raw_mode(device.file_mode.unwrap_or(0o666) & 0o7777),
+        uid: device.uid.unwrap_or(0),
+        gid: device.gid.unwrap_or(0),
+        bind: None,
+    }
+}
+
+fn bind_hosts(node: &mut Node) -> Result<()> {
+    if node.kind == FileType::Fifo {
+        return Ok(());
+    }
+    let path = format!("/{}", node.path.display());
+    let tree = sys::mount::clone_tree(&c_string(&path)?, false)
+        .map_err(step(format!("open the device `{path}`")))?;
+    node.bind = Some(tree);
+    Ok(())
+}

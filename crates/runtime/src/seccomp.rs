@@ -1,0 +1,234 @@
+//! A seccomp profile (OCI runtime-spec config-linux.md#seccomp) compiled to classic BPF, without libseccomp.
+//!
+//! ```text
+//! load the architecture; for each known one:
+//!     load the number; binary search over ranges of numbers with the same answer
+//!         range -> an action, or a chain of argument tests with an action each, then the default action
+//!         above the newest call that the profile names -> ENOSYS, so that programs fall back (as runc does)
+//! any other architecture -> kill
+//! ```
+//! Meaning of rules for one call, as libseccomp has it: a rule without arguments outweighs those with; rules with arguments are tried
+//! in order; several tests of the *same* argument in one rule are alternatives, of different arguments all must hold.
+
+mod compile;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use sys::seccomp::{FilterFlags, Instruction};
+use types::oci::runtime::{Seccomp, SeccompArg};
+
+use crate::error::{Error, Result};
+
+
+/// A filter ready to load.
+#[derive(Clone, Debug)]
+pub struct Filter {
+    /// The program.
+    pub program: Vec<Instruction>,
+    /// The flags for seccomp(2).
+    pub flags: FilterFlags,
+    /// Where the listener for notifications goes; empty without any.
+    pub listener_path: String,
+    /// What goes with it.
+    pub listener_metadata: String,
+}
+
+/// The architectures whose numbers are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arch {
+    X86_64,
+    X86,
+    X32,
+    Aarch64,
+}
+
+impl Arch {
+    fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "SCMP_ARCH_X86_64" => Arch::X86_64,
+            "SCMP_ARCH_X86" => Arch::X86,
+            "SCMP_ARCH_X32" => Arch::X32,
+            "SCMP_ARCH_AARCH64" => Arch::Aarch64,
+            _ => return None,
+        })
+    }
+
+    fn native() -> Self {
+        if cfg!(target_arch = "aarch64") { Arch::Aarch64 } else { Arch::X86_64 }
+    }
+
+    /// `AUDIT_ARCH_*`; x32 shares that of x86-64 and is told apart by a bit of the number.
+    fn audit(self) -> u32 {
+        match self {
+            Arch::X86_64 | Arch::X32 => 0xc000_003e,
+            Arch::X86 => 0x4000_0003,
+            Arch::Aarch64 => 0xc000_00b7,
+        }
+    }
+
+    fn number(self, name: &str) -> Option<u32> {
+        if self == Arch::X32
+            && let Some((_, number)) = table::X32_CALLS.iter().find(|(known, _)| *known == name)
+        {
+            return u32::try_from(*number).ok();
+        }
+        let at = table::CALLS.binary_search_by_key(&name, |(known, ..)| known).ok()?;
+        let (_, x86_64, x86, aarch64) = table::CALLS[at];
+        let number = match self {
+            Arch::X86_64 | Arch::X32 => x86_64,
+            Arch::X86 => x86,
+            Arch::Aarch64 => aarch64,
+        };
+        u32::try_from(number).ok()
+    }
+}
+
+/// A comparison of one argument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Test {
+    index: u32,
+    compare: Compare,
+    value: u64,
+    value_two: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Compare {
+    Equal,
+    NotEqual,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+    /// `argument & value == value_two`.
+    Masked,
+}
+
+/// What the kernel shall answer, `SECCOMP_RET_*`.
+pub(crate) type Action = u32;
+
+const KILL_PROCESS: Action = 0x8000_0000;
+const ERRNO: Action = 0x0005_0000;
+const NOTIFY: Action = 0x7fc0_0000;
+const LOG: Action = 0x7ffc_0000;
+const TRACE: Action = 0x7ff0_0000;
+const ALLOW: Action = 0x7fff_0000;
+
+fn invalid<T>(text: String) -> Result<T> {
+    Err(Error::Config(text))
+}
+
+fn action(name: &str, errno: Option<u32>) -> Result<Action> {
+    let data = errno.unwrap_or(1) & 0xffff;
+    Ok(match name {
+        "SCMP_ACT_KILL" | "SCMP_ACT_KILL_THREAD" => 0,
+        "SCMP_ACT_KILL_PROCESS" => KILL_PROCESS,
+        "SCMP_ACT_TRAP" => 0x0003_0000,
+        "SCMP_ACT_ERRNO" => ERRNO | data,
+        "SCMP_ACT_TRACE" => TRACE | data,
+        "SCMP_ACT_ALLOW" => ALLOW,
+        "SCMP_ACT_LOG" => LOG,
+        "SCMP_ACT_NOTIFY" => NOTIFY,
+        _ => return invalid(format!("seccomp action {name:?} is unknown")),
+    })
+}
+
+fn test(arg: &SeccompArg) -> Result<Test> {
+    if arg.index > 5 {
+        return invalid(format!("seccomp argument index {} is above 5", arg.index));
+    }
+    let compare = match arg.op.as_str() {
+        "SCMP_CMP_EQ" => Compare::Equal,
+        "SCMP_CMP_NE" => Compare::NotEqual,
+        "SCMP_CMP_LT" => Compare::Less,
+        "SCMP_CMP_LE" => Compare::LessOrEqual,
+        "SCMP_CMP_GT" => Compare::Greater,
+        "SCMP_CMP_GE" => Compare::GreaterOrEqual,
+        "SCMP_CMP_MASKED_EQ" => Compare::Masked,
+        _ => return invalid(format!("seccomp operator {:?} is unknown", arg.op)),
+    };
+    Ok(Test { index: arg.index, compare, value: arg.value, value_two: arg.value_two })
+}
+
+/// One rule: the calls, the tests (alternatives of conjunctions), the action.
+#[derive(Debug)]
+pub(crate) struct Rule<'a> {
+    names: &'a [String],
+    alternatives: Vec<Vec<Test>>,
+    action: Action,
+}
+
+fn rules(profile: &Seccomp) -> Result<Vec<Rule<'_>>> {
+    let mut rules = Vec::with_capacity(profile.syscalls.len());
+    for rule in &profile.syscalls {
+        let action = action(&rule.action, rule.errno_ret)?;
+        let tests = rule.args.iter().map(test).collect::<Result<Vec<Test>>>()?;
+        let repeated = tests
+            .iter()
+            .enumerate()
+            .any(|(at, test)| tests[..at].iter().any(|other| other.index == test.index));
+        let alternatives = match (tests.is_empty(), repeated) {
+            (true, _) => Vec::new(),
+            (false, true) => tests.into_iter().map(|test| vec![test]).collect(),
+            (false, false) => vec![tests],
+        };
+        rules.push(Rule { names: &rule.names, alternatives, action });
+    }
+    Ok(rules)
+}
+
+fn flags(profile: &Seccomp, notifies: bool) -> Result<FilterFlags> {
+    let mut flags = FilterFlags::empty();
+    for name in &profile.flags {
+        flags |= match name.as_str() {
+            "SECCOMP_FILTER_FLAG_TSYNC" => FilterFlags::empty(),
+            "SECCOMP_FILTER_FLAG_LOG" => FilterFlags::LOG,
+            "SECCOMP_FILTER_FLAG_SPEC_ALLOW" => FilterFlags::SPEC_ALLOW,
+            "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" => FilterFlags::WAIT_KILLABLE_RECV,
+            _ => return invalid(format!("seccomp flag {name:?} is unknown")),
+        };
+    }
+    if notifies {
+        flags |= FilterFlags::NEW_LISTENER;
+    } else {
+        flags.remove(FilterFlags::WAIT_KILLABLE_RECV);
+    }
+    Ok(flags)
+}
+
+/// Compiles a profile for the architectures it names, and always for that of this machine.
+///
+/// # Errors
+/// [`Error::Config`] for unknown words and a program that is too long for the kernel.
+pub fn compile(profile: &Seccomp) -> Result<Filter> {
+    let default = action(&profile.default_action, profile.default_errno_ret)?;
+    let rules = rules(profile)?;
+    let notifies = rules.iter().any(|rule| rule.action == NOTIFY);
+    if default == NOTIFY {
+        return invalid("SCMP_ACT_NOTIFY cannot be used as default action".into());
+    }
+    if notifies && profile.listener_path.is_empty() {
+        return invalid("seccomp: SCMP_ACT_NOTIFY needs a listenerPath".into());
+    }
+    let write = "write".to_owned();
+    if rules.iter().any(|rule| rule.action == NOTIFY && rule.names.contains(&write)) {
+        return invalid("SCMP_ACT_NOTIFY cannot be used for the write syscall".into());
+    }
+    let mut arches = vec![Arch::native()];
+    for arch in profile.architectures.iter().filter_map(|name| Arch::from_name(name)) {
+        if !arches.contains(&arch) {
+            arches.push(arch);
+        }
+    }
+    let program = compile::program(&arches, &rules, default);
+    if program.len() > 4096 {
+        return invalid(format!("the seccomp profile needs {} instructions, 4096 are allowed", program.len()));
+    }
+    Ok(Filter {
+        program,
+        flags: flags(profile, notifies)?,
+        listener_path: profile.listener_path.clone(),
+        listener_metadata: profile.listener_metadata.clone(),
+    })
+}
