@@ -58,7 +58,8 @@ impl Parsed {
     pub fn number<T: std::str::FromStr>(&self, long: &str) -> Result<Option<T>> {
         self.value(long)
             .map(|text| {
-                text.parse().map_err(|_| Error::Usage(format!("invalid value {text:?} for --{long}")))
+                text.parse()
+                    .map_err(|_| Error::Usage(format!("invalid value {text:?} for --{long}")))
             })
             .transpose()
     }
@@ -137,7 +138,9 @@ fn parse_option(
 fn names(option: &Opt, name: &str) -> bool {
     let mut letters = name.chars();
     option.long == name
-        || (option.short != '\0' && letters.next() == Some(option.short) && letters.next().is_none())
+        || (option.short != '\0'
+            && letters.next() == Some(option.short)
+            && letters.next().is_none())
 }
 
 /// Several switches in one word, such as `-dt`.

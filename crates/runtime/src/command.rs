@@ -75,7 +75,12 @@ const COMMANDS: &[Command] = &[
     Command { name: "resume", options: &[], words: Words::Any, run: freeze::resume },
     Command { name: "update", options: update::OPTIONS, words: Words::Any, run: update::run },
     Command { name: "events", options: events::OPTIONS, words: Words::Any, run: events::run },
-    Command { name: "spec", options: describe::SPEC_OPTIONS, words: Words::Any, run: describe::spec },
+    Command {
+        name: "spec",
+        options: describe::SPEC_OPTIONS,
+        words: Words::Any,
+        run: describe::spec,
+    },
     Command { name: "features", options: &[], words: Words::Any, run: describe::features },
 ];
 
@@ -84,7 +89,7 @@ const COMMANDS: &[Command] = &[
 pub fn main() -> ExitCode {
     let words: Vec<String> =
         std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
-    match dispatch(&words) {
+    match dispatch(&words, protect::run) {
         Ok(code) => ExitCode::from(code),
         Err((code, error)) => {
             log::fatal(&Chain(&error).to_string());
@@ -93,7 +98,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn dispatch(words: &[String]) -> std::result::Result<u8, (u8, Error)> {
+fn dispatch(words: &[String], protect: fn()) -> std::result::Result<u8, (u8, Error)> {
     let plain = |error| (1, error);
     let global = args::parse(GLOBAL, words, Words::Before(0)).map_err(plain)?;
     let root = global.value("root").unwrap_or(DEFAULT_ROOT);
@@ -111,12 +116,16 @@ fn dispatch(words: &[String]) -> std::result::Result<u8, (u8, Error)> {
         sink::out(&help());
         return Ok(0);
     }
-    let command = COMMANDS.iter().find(|command| command.name == name).ok_or_else(|| {
-        plain(Error::Usage(format!("No help topic for '{name}'")))
-    })?;
+    let command = COMMANDS
+        .iter()
+        .find(|command| command.name == name)
+        .ok_or_else(|| plain(Error::Usage(format!("No help topic for '{name}'"))))?;
     let root = std::path::absolute(root).unwrap_or_else(|_| PathBuf::from(root));
     let globals = Globals { root, systemd: global.is_on("systemd-cgroup") };
     let parsed = args::parse(command.options, rest, command.words).map_err(plain)?;
+    if matches!(name.as_str(), "create" | "run" | "exec") {
+        protect();
+    }
     // runc's exit codes: 255 when a program could not be run in a container, 1 for everything else.
     let code = if name == "exec" { 255 } else { 1 };
     (command.run)(&globals, &parsed).map_err(|error| (code, error))
@@ -149,7 +158,8 @@ fn help() -> String {
         text.push_str(&format!("    {}\n", command.name));
         for option in command.options {
             let value = if option.value { " VALUE" } else { "" };
-            let short = if option.short == '\0' { String::new() } else { format!(", -{}", option.short) };
+            let short =
+                if option.short == '\0' { String::new() } else { format!(", -{}", option.short) };
             text.push_str(&format!("        --{}{short}{value}\n", option.long));
         }
     }
@@ -171,13 +181,13 @@ mod tests {
 
     #[test]
     fn unknown_commands_and_containers_are_refused() {
-        assert!(dispatch(&words("nonsense")).is_err());
-        let (code, error) = dispatch(&words("--root /nonexistent state nope")).unwrap_err();
+        assert!(dispatch(&words("nonsense"), || {}).is_err());
+        let (code, error) = dispatch(&words("--root /nonexistent state nope"), || {}).unwrap_err();
         assert_eq!(code, 1);
         assert!(error.to_string().contains("does not exist"), "{error}");
-        let (code, _) = dispatch(&words("--root /nonexistent exec nope ls")).unwrap_err();
+        let (code, _) = dispatch(&words("--root /nonexistent exec nope ls"), || {}).unwrap_err();
         assert_eq!(code, 255);
-        let (_, error) = dispatch(&words("--root /nonexistent kill ../x KILL")).unwrap_err();
+        let (_, error) = dispatch(&words("--root /nonexistent kill ../x KILL"), || {}).unwrap_err();
         assert!(error.to_string().contains("invalid container ID"), "{error}");
     }
 }

@@ -99,10 +99,7 @@ pub fn validate(spec: &Spec) -> Result<()> {
         Some(root) if !root.path.is_empty() => {}
         _ => return invalid("root.path must be set"),
     }
-    let linux = match &spec.linux {
-        Some(linux) => linux,
-        None => return invalid("linux must be set"),
-    };
+    let Some(linux) = &spec.linux else { return invalid("linux must be set") };
     validate_namespaces(linux)?;
     validate_names(spec, linux)?;
     validate_sysctl(linux)?;
@@ -112,7 +109,14 @@ pub fn validate(spec: &Spec) -> Result<()> {
     }
     if !matches!(
         linux.rootfs_propagation.as_str(),
-        "" | "shared" | "rshared" | "slave" | "rslave" | "private" | "rprivate" | "unbindable" | "runbindable"
+        "" | "shared"
+            | "rshared"
+            | "slave"
+            | "rslave"
+            | "private"
+            | "rprivate"
+            | "unbindable"
+            | "runbindable"
     ) {
         return invalid(format!("rootfsPropagation={} is not supported", linux.rootfs_propagation));
     }
@@ -180,7 +184,8 @@ fn validate_namespaces(linux: &Linux) -> Result<()> {
     {
         return invalid("user namespaces enabled, but no uid and gid mappings found");
     }
-    if !user && !(linux.uid_mappings.is_empty() && linux.gid_mappings.is_empty()) {
+    let mapped = !linux.uid_mappings.is_empty() || !linux.gid_mappings.is_empty();
+    if mapped && !user {
         return invalid("uid and gid mappings without a user namespace");
     }
     if !linux.time_offsets.is_empty() && !has_new_namespace(linux, NamespaceKind::Time) {
@@ -317,10 +322,8 @@ mod tests {
         assert!(sysctl.contains("not in a separate kernel namespace"), "{sysctl}");
         let host = refused(r#""linux":{"#, r#""linux":{"sysctl":{"net.core.somaxconn":"1"},"#);
         assert!(host.contains("hosts network namespace"), "{host}");
-        let proc = refused(
-            r#""linux":{"#,
-            r#""mounts":[{"destination":"/x/../proc/sys"}],"linux":{"#,
-        );
+        let proc =
+            refused(r#""linux":{"#, r#""mounts":[{"destination":"/x/../proc/sys"}],"linux":{"#);
         assert!(proc.contains("inside /proc"), "{proc}");
     }
 

@@ -104,9 +104,7 @@ pub(crate) fn step<E: Into<io::Error>>(step: impl Into<String>) -> impl FnOnce(E
 }
 
 /// Makes an [`Error::Cgroup`].
-pub(crate) fn cgroup_step(
-    step: &'static str,
-) -> impl FnOnce(sys::cgroup::CgroupError) -> Error {
+pub(crate) fn cgroup_step(step: &'static str) -> impl FnOnce(sys::cgroup::CgroupError) -> Error {
     move |source| Error::Cgroup { step, source }
 }
 

@@ -14,10 +14,9 @@ use types::oci::runtime::Hook;
 /// # Errors
 /// A sentence that names the hook.
 pub(crate) fn run_all(kind: &str, hooks: &[Hook], state: &str) -> Result<(), String> {
-    hooks
-        .iter()
-        .enumerate()
-        .try_for_each(|(at, hook)| run(hook, state).map_err(|why| format!("error running {kind} hook #{at}: {why}")))
+    hooks.iter().enumerate().try_for_each(|(at, hook)| {
+        run(hook, state).map_err(|why| format!("error running {kind} hook #{at}: {why}"))
+    })
 }
 
 /// Runs hooks in order, whatever happens to each of them, and returns what failed.
@@ -55,7 +54,8 @@ fn wait(mut child: Child, timeout: Option<Duration>, hook: &Hook) -> Result<(), 
         let _ = child.wait();
         return Err(format!("`{}` ran past specified timeout of {timeout:?}", hook.path));
     }
-    let output = child.wait_with_output().map_err(|error| format!("wait for `{}`: {error}", hook.path))?;
+    let output =
+        child.wait_with_output().map_err(|error| format!("wait for `{}`: {error}", hook.path))?;
     if output.status.success() {
         return Ok(());
     }

@@ -118,7 +118,12 @@ pub(crate) struct Kit {
 /// On version 2 the process starts in the group (`CLONE_INTO_CGROUP`). On version 1 a cgroup namespace takes the groups of the
 /// *caller* of clone3 as its root, so the runtime itself enters the groups, makes the process and goes back; each move is one write
 /// of `0` to `tasks`, which takes no global lock.
-pub(crate) fn container(mut plan: Plan, kit: Kit, cgroups: &Cgroups, group: &Group) -> Result<Launched> {
+pub(crate) fn container(
+    mut plan: Plan,
+    kit: Kit,
+    cgroups: &Cgroups,
+    group: &Group,
+) -> Result<Launched> {
     let (ours, theirs) = Channel::pair().map_err(step("make a socket pair"))?;
     let needs_root = plan.new.contains(Namespaces::CGROUP) && !group.is_version_2();
     let maps = plan.maps.take();

@@ -20,7 +20,6 @@ use types::oci::runtime::{Seccomp, SeccompArg};
 
 use crate::error::{Error, Result};
 
-
 /// A filter ready to load.
 #[derive(Clone, Debug)]
 pub struct Filter {
@@ -223,7 +222,10 @@ pub fn compile(profile: &Seccomp) -> Result<Filter> {
     }
     let program = compile::program(&arches, &rules, default);
     if program.len() > 4096 {
-        return invalid(format!("the seccomp profile needs {} instructions, 4096 are allowed", program.len()));
+        return invalid(format!(
+            "the seccomp profile needs {} instructions, 4096 are allowed",
+            program.len()
+        ));
     }
     Ok(Filter {
         program,

@@ -121,7 +121,8 @@ fn parse_stat(text: &str) -> Option<ProcessStat> {
 /// [`Error::InvalidId`].
 pub fn check_id(id: &str) -> Result<()> {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'+' | b'-' | b'.');
-    let good = !id.is_empty() && id.len() <= 255 && id.bytes().all(allowed) && id != "." && id != "..";
+    let good =
+        !id.is_empty() && id.len() <= 255 && id.bytes().all(allowed) && id != "." && id != "..";
     if good { Ok(()) } else { Err(Error::InvalidId(id.to_owned())) }
 }
 
@@ -240,7 +241,8 @@ impl Dir {
     pub fn save(&self, record: &Record) -> Result<()> {
         let path = self.path.join("state.json");
         let draft = self.path.join(".state.json");
-        let text = serde_json::to_vec(record).map_err(|source| Error::Json { path: path.clone(), source })?;
+        let text = serde_json::to_vec(record)
+            .map_err(|source| Error::Json { path: path.clone(), source })?;
         fs::write(&draft, text).map_err(step(format!("write `{}`", draft.display())))?;
         fs::rename(&draft, &path).map_err(step(format!("rename to `{}`", path.display())))
     }
@@ -253,7 +255,8 @@ impl Dir {
         let path = self.path.join("state.json");
         match fs::read(&path) {
             Ok(bytes) => {
-                let record = serde_json::from_slice(&bytes).map_err(|source| Error::Json { path, source })?;
+                let record = serde_json::from_slice(&bytes)
+                    .map_err(|source| Error::Json { path, source })?;
                 Ok(Some(record))
             }
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -336,7 +339,8 @@ mod tests {
         let dir = Dir::make(&root, "x").unwrap();
         assert!(matches!(Dir::make(&root, "x"), Err(Error::Exists)));
         assert!(dir.load().unwrap().is_none());
-        dir.save(&Record { id: "x".into(), oci_version: "1.2.0".into(), ..Record::default() }).unwrap();
+        dir.save(&Record { id: "x".into(), oci_version: "1.2.0".into(), ..Record::default() })
+            .unwrap();
         let record = dir.record().unwrap();
         assert_eq!(dir.state(&record).status, Status::Stopped);
         assert_eq!(Dir::all(&root).len(), 1);

@@ -15,10 +15,8 @@ fn default_rules() -> Vec<DeviceRule> {
         minor,
         access: access.into(),
     };
-    let mut rules = vec![
-        rule(None, None, "m"),
-        DeviceRule { kind: "b".into(), ..rule(None, None, "m") },
-    ];
+    let mut rules =
+        vec![rule(None, None, "m"), DeviceRule { kind: "b".into(), ..rule(None, None, "m") }];
     for (major, minor) in [(1, 3), (1, 8), (1, 7), (5, 0), (1, 5), (1, 9), (5, 2)] {
         rules.push(rule(Some(major), Some(minor), "rwm"));
     }
@@ -46,7 +44,9 @@ pub(super) fn rules(resources: &Resources) -> Vec<DeviceRule> {
 }
 
 fn is_all(rule: &DeviceRule) -> bool {
-    matches!(rule.kind.as_str(), "" | "a") && number(rule.major).is_none() && number(rule.minor).is_none()
+    matches!(rule.kind.as_str(), "" | "a")
+        && number(rule.major).is_none()
+        && number(rule.minor).is_none()
 }
 
 /// A negative number stands for all, like none.
@@ -97,7 +97,11 @@ fn compiled(rule: &DeviceRule) -> ebpf::DeviceRule {
         _ => DeviceKind::All,
     };
     let letters = [('m', 1), ('r', 2), ('w', 4)];
-    let access = letters.iter().filter(|(letter, _)| rule.access.contains(*letter)).map(|(_, bit)| bit).sum();
+    let access = letters
+        .iter()
+        .filter(|(letter, _)| rule.access.contains(*letter))
+        .map(|(_, bit)| bit)
+        .sum();
     ebpf::DeviceRule {
         allow: rule.allow,
         kind,

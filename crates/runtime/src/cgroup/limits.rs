@@ -38,7 +38,11 @@ pub fn settings(resources: &Resources, version_2: bool) -> Vec<Setting> {
     }
     if let Some(limit) = resources.pids.as_ref().and_then(|pids| pids.limit) {
         // Since runtime-spec 1.3 zero is a limit; every negative number is none.
-        list.push(set("pids", "pids.max", if limit < 0 { "max".into() } else { limit.to_string() }));
+        list.push(set(
+            "pids",
+            "pids.max",
+            if limit < 0 { "max".into() } else { limit.to_string() },
+        ));
     }
     if let Some(io) = &resources.block_io {
         list.extend(if version_2 { io_2(io) } else { io_1(io) });
@@ -46,7 +50,11 @@ pub fn settings(resources: &Resources, version_2: bool) -> Vec<Setting> {
     for huge in &resources.hugepage_limits {
         let unit = if version_2 { "max" } else { "limit_in_bytes" };
         list.push(set("hugetlb", format!("hugetlb.{}.{unit}", huge.page_size), huge.limit));
-        list.push(try_set("hugetlb", format!("hugetlb.{}.rsvd.{unit}", huge.page_size), huge.limit));
+        list.push(try_set(
+            "hugetlb",
+            format!("hugetlb.{}.rsvd.{unit}", huge.page_size),
+            huge.limit,
+        ));
     }
     if let Some(network) = &resources.network
         && !version_2
@@ -96,7 +104,8 @@ fn cpu_2(cpu: &CpuResources) -> Vec<Setting> {
     let quota = cpu.quota.filter(|quota| *quota != 0);
     let period = nonzero(cpu.period);
     if quota.is_some() || period.is_some() {
-        let quota = quota.filter(|quota| *quota > 0).map_or("max".into(), |quota| quota.to_string());
+        let quota =
+            quota.filter(|quota| *quota > 0).map_or("max".into(), |quota| quota.to_string());
         let value = match (quota.as_str(), period) {
             (_, Some(period)) => format!("{quota} {period}"),
             (_, None) => quota.clone(),
@@ -245,8 +254,6 @@ fn unified(resources: &Resources) -> Vec<Setting> {
         .unified
         .iter()
         .filter(|(file, _)| !file.contains('/'))
-        .flat_map(|(file, values)| {
-            values.lines().map(move |value| set("", file.clone(), value))
-        })
+        .flat_map(|(file, values)| values.lines().map(move |value| set("", file.clone(), value)))
         .collect()
 }

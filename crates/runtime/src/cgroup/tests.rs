@@ -17,7 +17,8 @@ fn memory(memory: MemoryResources) -> Resources {
 
 #[test]
 fn half_a_processor() {
-    let half = cpu(CpuResources { quota: Some(50_000), period: Some(100_000), ..CpuResources::default() });
+    let half =
+        cpu(CpuResources { quota: Some(50_000), period: Some(100_000), ..CpuResources::default() });
     assert_eq!(written(&half, false), ["cpu.cfs_period_us=100000", "cpu.cfs_quota_us=50000"]);
     assert_eq!(written(&half, true), ["cpu.max=50000 100000"]);
     let none = cpu(CpuResources { quota: Some(-1), ..CpuResources::default() });
@@ -35,16 +36,30 @@ fn shares_become_weights() {
 #[test]
 fn swap_is_counted_alone_on_version_2() {
     let mib = 1 << 20;
-    let both = memory(MemoryResources { limit: Some(256 * mib), swap: Some(512 * mib), ..MemoryResources::default() });
-    assert_eq!(written(&both, false), ["memory.limit_in_bytes=268435456", "memory.memsw.limit_in_bytes=536870912"]);
+    let both = memory(MemoryResources {
+        limit: Some(256 * mib),
+        swap: Some(512 * mib),
+        ..MemoryResources::default()
+    });
+    assert_eq!(
+        written(&both, false),
+        ["memory.limit_in_bytes=268435456", "memory.memsw.limit_in_bytes=536870912"]
+    );
     assert_eq!(written(&both, true), ["memory.swap.max=268435456", "memory.max=268435456"]);
-    let unlimited = memory(MemoryResources { limit: Some(256 * mib), swap: Some(-1), ..MemoryResources::default() });
+    let unlimited = memory(MemoryResources {
+        limit: Some(256 * mib),
+        swap: Some(-1),
+        ..MemoryResources::default()
+    });
     assert_eq!(written(&unlimited, true)[0], "memory.swap.max=max");
 }
 
 #[test]
 fn zero_processes_is_a_limit() {
-    let pids = |limit| Resources { pids: Some(PidsResources { limit: Some(limit) }), ..Resources::default() };
+    let pids = |limit| Resources {
+        pids: Some(PidsResources { limit: Some(limit) }),
+        ..Resources::default()
+    };
     assert_eq!(written(&pids(0), false), ["pids.max=0"]);
     assert_eq!(written(&pids(-1), true), ["pids.max=max"]);
 }
@@ -53,7 +68,10 @@ fn zero_processes_is_a_limit() {
 fn io_is_throttled_on_both() {
     let device = ThrottleDevice { major: 8, minor: 0, rate: 1000 };
     let io = Resources {
-        block_io: Some(BlockIoResources { throttle_read_bps_device: vec![device], ..BlockIoResources::default() }),
+        block_io: Some(BlockIoResources {
+            throttle_read_bps_device: vec![device],
+            ..BlockIoResources::default()
+        }),
         ..Resources::default()
     };
     assert_eq!(written(&io, false), ["blkio.throttle.read_bps_device=8:0 1000"]);
@@ -80,9 +98,18 @@ fn paths_stay_beneath_the_root() {
 fn device_rules_read_as_the_kernel_wants_them() {
     let deny = DeviceRule { access: "rwm".into(), ..DeviceRule::default() };
     assert_eq!(devices::line(&deny), "a");
-    let disk = DeviceRule { allow: true, kind: "b".into(), major: Some(8), minor: Some(-1), access: "r".into() };
+    let disk = DeviceRule {
+        allow: true,
+        kind: "b".into(),
+        major: Some(8),
+        minor: Some(-1),
+        access: "r".into(),
+    };
     assert_eq!(devices::line(&disk), "b 8:* r");
-    let resources = Resources { devices: vec![disk.clone(), deny.clone(), disk.clone(), disk], ..Resources::default() };
+    let resources = Resources {
+        devices: vec![disk.clone(), deny.clone(), disk.clone(), disk],
+        ..Resources::default()
+    };
     let rules = devices::rules(&resources);
     assert_eq!(rules[0], deny, "rules before a rule for all are dropped");
     assert_eq!(rules.iter().filter(|rule| rule.kind == "b" && rule.access == "r").count(), 1);

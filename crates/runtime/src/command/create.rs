@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use sys::cgroup::Cgroups;
 use types::oci::runtime::{Hooks, Linux, NamespaceKind, Resources, Spec, State, Status};
 
-use super::{Globals, only_id, protect, wait};
+use super::{Globals, only_id, wait};
 use crate::args::{Opt, Parsed, switch, valued};
 use crate::cgroup::{Draft, path_for};
 use crate::error::{Error, Result, step};
@@ -44,7 +44,6 @@ pub(super) const RUN_OPTIONS: &[Opt] = &[
 
 /// `create`: everything up to the program, which waits for `start`.
 pub(super) fn create(globals: &Globals, parsed: &Parsed) -> Result<u8> {
-    protect::run();
     let mut made = Creation::prepare(globals, parsed)?;
     let fifo = made.dir().make_fifo()?;
     let (mut launched, _) = made.launch(Some(fifo), None)?;
@@ -55,11 +54,11 @@ pub(super) fn create(globals: &Globals, parsed: &Parsed) -> Result<u8> {
 
 /// `run`: `create` and `start` in one, and unless detached the wait for its end.
 pub(super) fn run(globals: &Globals, parsed: &Parsed) -> Result<u8> {
-    protect::run();
     let mut made = Creation::prepare(globals, parsed)?;
     let detached = parsed.is_on("detach");
     // Signals are taken before anything can end: a program that ends at once is not waited for in vain.
-    let foreground = if detached { None } else { Some(wait::Foreground::prepare(made.inner_terminal()?)?) };
+    let foreground =
+        if detached { None } else { Some(wait::Foreground::prepare(made.inner_terminal()?)?) };
     let console = foreground.as_ref().and_then(wait::Foreground::console_socket).transpose()?;
     let (mut launched, mut record) = made.launch(None, console)?;
     launched.release()?;
@@ -100,7 +99,8 @@ impl<'a> Creation<'a> {
             return Err(Error::Unsupported("--pidfd-socket is not supported".into()));
         }
         let preserve = parsed.number::<u32>("preserve-fds")?.unwrap_or(0);
-        sys::clone::close_on_exec_from(3 + preserve).map_err(step("close inherited descriptors"))?;
+        sys::clone::close_on_exec_from(3 + preserve)
+            .map_err(step("close inherited descriptors"))?;
         let bundle = parsed.value("bundle").unwrap_or(".");
         let bundle = Path::new(bundle)
             .canonicalize()
@@ -234,9 +234,10 @@ impl<'a> Creation<'a> {
         let linux = linux(&self.spec)?;
         let stat = process_stat(pid)
             .ok_or_else(|| Error::State("the container's process has ended".into()))?;
-        let namespaces = linux.namespaces.iter().fold(sys::clone::Namespaces::empty(), |all, one| {
-            all | plan::flag(one.kind)
-        });
+        let namespaces = linux
+            .namespaces
+            .iter()
+            .fold(sys::clone::Namespaces::empty(), |all, one| all | plan::flag(one.kind));
         Ok(Record {
             id: self.dir().id().to_owned(),
             oci_version: self.spec.oci_version.clone(),

@@ -41,7 +41,8 @@ pub(super) fn run(globals: &Globals, parsed: &Parsed) -> Result<u8> {
 
 fn interval(text: &str) -> Result<Duration> {
     let bad = || Error::Usage(format!("invalid interval {text:?}"));
-    let (number, unit) = text.split_at(text.find(|c: char| c.is_alphabetic()).unwrap_or(text.len()));
+    let (number, unit) =
+        text.split_at(text.find(|c: char| c.is_alphabetic()).unwrap_or(text.len()));
     let number: f64 = number.parse().map_err(|_| bad())?;
     let seconds = match unit {
         "ms" => number / 1000.0,

@@ -9,14 +9,14 @@ use sys::clone::Namespaces;
 use types::oci::runtime::{Capabilities, Process, Spec, Status};
 
 use super::create::{connect_console, write_pid_file};
-use super::{Globals, id, protect, wait};
+use super::{Globals, id, wait};
 use crate::args::{Opt, Parsed, switch, valued};
+use crate::config;
 use crate::error::{Error, Result, step};
 use crate::init::Message;
 use crate::launch::{self, ListenerTarget};
 use crate::plan::{self, Join, ProgramContext};
 use crate::state::Record;
-use crate::config;
 
 /// The options.
 pub(super) const OPTIONS: &[Opt] = &[
@@ -41,7 +41,6 @@ pub(super) const OPTIONS: &[Opt] = &[
 
 /// Runs a process; in the foreground its code is that of the command.
 pub(super) fn run(globals: &Globals, parsed: &Parsed) -> Result<u8> {
-    protect::run();
     let dir = globals.find(id(parsed)?)?;
     let record = dir.record()?;
     let status = dir.status(&record);
@@ -82,11 +81,8 @@ fn start(parsed: &Parsed, record: &Record, spec: &Spec, process: &Process) -> Re
     };
     let detached = parsed.is_on("detach");
     let (master, slave) = terminal(parsed, record, process, detached)?;
-    let foreground = if detached {
-        None
-    } else {
-        Some(wait::Foreground::prepare(false)?.with_master(master))
-    };
+    let foreground =
+        if detached { None } else { Some(wait::Foreground::prepare(false)?.with_master(master)) };
     let group = group(parsed, record)?;
     let (pid_namespace, joins) = namespaces(record)?;
     if !record.is_alive() {
@@ -171,7 +167,8 @@ fn set_user(parsed: &Parsed, process: &mut Process) -> Result<()> {
     }
     for text in parsed.values("additional-gids") {
         let gid = text.parse();
-        let gid = gid.map_err(|_| Error::Usage(format!("parsing {text:?} as int for gid failed")))?;
+        let gid =
+            gid.map_err(|_| Error::Usage(format!("parsing {text:?} as int for gid failed")))?;
         process.user.additional_gids.push(gid);
     }
     Ok(())
@@ -309,7 +306,8 @@ mod tests {
 
     #[test]
     fn a_user_is_a_number_and_nothing_else() {
-        for bad in ["-u 5x x ls", "-u +5 x ls", "-u 5: x ls", "-u root x ls", "-u 4294967296 x ls"] {
+        for bad in ["-u 5x x ls", "-u +5 x ls", "-u 5: x ls", "-u root x ls", "-u 4294967296 x ls"]
+        {
             assert!(process(&parsed(bad), &spec()).is_err(), "{bad}");
         }
         assert!(process(&parsed("x"), &spec()).is_err());

@@ -115,7 +115,9 @@ mod tests {
 
     #[test]
     fn signals_have_many_names() {
-        for (text, number) in [("9", 9), ("KILL", 9), ("sigterm", 15), ("SIGRTMIN+3", 37), ("RTMAX", 64), ("0", 0)] {
+        for (text, number) in
+            [("9", 9), ("KILL", 9), ("sigterm", 15), ("SIGRTMIN+3", 37), ("RTMAX", 64), ("0", 0)]
+        {
             assert_eq!(signal(text).unwrap(), number, "{text}");
         }
         for bad in ["", "SIG", "NOPE", "65", "-1", "RTMIN+99"] {

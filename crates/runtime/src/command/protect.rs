@@ -34,16 +34,14 @@ pub(super) fn run() {
 
 fn restart(own: &File) -> Result<Infallible, Errno> {
     let tree = sys::mount::clone_tree_of(own, false)?;
-    let change = Change {
-        set: Attr::RDONLY,
-        propagation: Some(Propagation::Private),
-        ..Change::default()
-    };
+    let change =
+        Change { set: Attr::RDONLY, propagation: Some(Propagation::Private), ..Change::default() };
     sys::mount::set_attributes(&tree, false, &change)?;
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let file = rustix::fs::openat(&tree, c"", flags, Mode::empty());
     let file = file.as_ref().map_or(tree.as_fd(), AsFd::as_fd);
-    let strings = |list: Vec<Vec<u8>>| list.into_iter().filter_map(|s| CString::new(s).ok()).collect();
+    let strings =
+        |list: Vec<Vec<u8>>| list.into_iter().filter_map(|s| CString::new(s).ok()).collect();
     let args: Vec<CString> = strings(std::env::args_os().map(OsStringExt::into_vec).collect());
     let env: Vec<CString> = strings(
         std::env::vars_os()

@@ -24,7 +24,11 @@ pub(super) fn run(globals: &Globals, parsed: &Parsed) -> Result<u8> {
 
 fn table(pids: &[i32], arguments: &[String]) -> Result<String> {
     let mut command = std::process::Command::new("ps");
-    if arguments.is_empty() { command.arg("-ef") } else { command.args(arguments) };
+    if arguments.is_empty() {
+        command.arg("-ef")
+    } else {
+        command.args(arguments)
+    };
     let output = command.output().map_err(step("run `ps`"))?;
     let text = String::from_utf8_lossy(&output.stdout);
     let mut lines = text.lines();

@@ -113,7 +113,9 @@ mod tests {
 
     #[test]
     fn sizes_have_units() {
-        for (text, want) in [("512m", 512 << 20), ("1GiB", 1 << 30), ("-1", -1), ("7", 7), ("2kb", 2048)] {
+        for (text, want) in
+            [("512m", 512 << 20), ("1GiB", 1 << 30), ("-1", -1), ("7", 7), ("2kb", 2048)]
+        {
             let line = vec![format!("--memory={text}")];
             let parsed = parse(OPTIONS, &line, Words::Any).unwrap();
             assert_eq!(bytes(&parsed, "memory").unwrap(), Some(want), "{text}");

@@ -59,10 +59,8 @@ impl<'a> Stage<'a> {
             Op::Links => self.links(),
             Op::Console { rows, columns } => self.console(rows, columns),
             Op::AskForHooks => self.ask_for_hooks(),
-            Op::Hooks(list) => {
-                hooks::run_all("createContainer", &list, &self.equipment.hook_state)
-                    .map_err(InitFailure::sentence)
-            }
+            Op::Hooks(list) => hooks::run_all("createContainer", &list, &self.equipment.hook_state)
+                .map_err(InitFailure::sentence),
             Op::Sysctl { key, value } => self.sysctl(&key, &value),
             Op::Mask(paths) => self.mask(&paths),
             Op::ReadOnly(paths) => paths.iter().try_for_each(|path| self.read_only(path)),
@@ -77,9 +75,7 @@ impl<'a> Stage<'a> {
                     .map_err(failed("make the root read-only"))
             }
             Op::Pivot => mount::pivot_to(self.root()?).map_err(failed("change the root")),
-            Op::MoveRoot => {
-                mount::move_and_chroot(self.root()?).map_err(failed("move the root"))
-            }
+            Op::MoveRoot => mount::move_and_chroot(self.root()?).map_err(failed("move the root")),
             Op::RootPropagation { recursive, propagation } => {
                 mount::set_path_attributes(c"/", recursive, &Change::propagation(propagation))
                     .map_err(failed("set the propagation of the root"))
@@ -134,9 +130,10 @@ impl<'a> Stage<'a> {
     }
 
     fn mount_new(&mut self, op: &MountOp, new: &NewMount<'_>, copy: bool) -> Result<(), Errno> {
-        let existed = self.root.as_ref().map(|root| {
-            inroot::open(root, &op.target, OFlags::PATH, Mode::empty())
-        });
+        let existed = self
+            .root
+            .as_ref()
+            .map(|root| inroot::open(root, &op.target, OFlags::PATH, Mode::empty()));
         let target = self.target(op, true)?;
         let mut params: Vec<Param<'_>> = new
             .params
@@ -213,7 +210,8 @@ impl<'a> Stage<'a> {
             Ok(relative) => (self.dev()?, relative),
             Err(_) => {
                 let root = self.root()?.try_clone();
-                let root = root.map_err(|error| InitFailure::sentence(format!("{what}: {error}")))?;
+                let root =
+                    root.map_err(|error| InitFailure::sentence(format!("{what}: {error}")))?;
                 (root, node.path.as_path())
             }
         };
@@ -251,9 +249,8 @@ impl<'a> Stage<'a> {
             sys::pty::set_size(&pair.master, rows, columns).map_err(failed("size the terminal"))?;
         }
         let dev = self.dev()?;
-        let mounted = open_or_create(&dev, "console").and_then(|target| {
-            mount::attach(mount::clone_tree_of(&pair.slave, false)?, target)
-        });
+        let mounted = open_or_create(&dev, "console")
+            .and_then(|target| mount::attach(mount::clone_tree_of(&pair.slave, false)?, target));
         mounted.map_err(failed("mount the terminal at `/dev/console`"))?;
         let socket = self.equipment.console_socket.as_ref();
         let socket = socket.ok_or_else(|| InitFailure::sentence("no console socket"))?;
@@ -369,7 +366,8 @@ fn new_empty() -> Result<OwnedFd, Errno> {
 }
 
 fn open_or_create(dir: &OwnedFd, name: &str) -> Result<OwnedFd, Errno> {
-    let create = OFlags::CREATE | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::EXCL;
+    let create =
+        OFlags::CREATE | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::EXCL;
     match rustix::fs::openat(dir, name, create, Mode::from_raw_mode(0o620)) {
         Ok(_) | Err(Errno::EXIST) => {}
         Err(error) => return Err(error),

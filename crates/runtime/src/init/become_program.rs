@@ -153,10 +153,15 @@ fn identity(program: &Program) -> Outcome<()> {
     // The change of the user has cleared the effective set; the filter still needs it, and so does a directory of another user.
     let permitted = program.capabilities.permitted | cred::SYS_ADMIN | cred::SETPCAP;
     let own = cred::capability_sets().map_err(failed("read capabilities"))?.permitted;
-    set_capabilities(permitted & own, program.capabilities.effective | cred::SYS_ADMIN | cred::SETPCAP, 0)?;
+    set_capabilities(
+        permitted & own,
+        program.capabilities.effective | cred::SYS_ADMIN | cred::SETPCAP,
+        0,
+    )?;
     if let Err(error) = early {
         let cwd = program.cwd.to_string_lossy();
-        let late = if error == Errno::ACCESS { rustix::process::chdir(&program.cwd) } else { Err(error) };
+        let late =
+            if error == Errno::ACCESS { rustix::process::chdir(&program.cwd) } else { Err(error) };
         late.map_err(failed(format!("chdir to cwd ({cwd:?}) set in config.json failed")))?;
     }
     Ok(())
@@ -176,9 +181,12 @@ fn final_capabilities(program: &Program) -> Outcome<()> {
 /// Everything that needs names, done before the filter is on: the directory, the program, the mask.
 fn prepare_exec(program: &Program) -> Outcome<CString> {
     // A directory that cannot be named lies outside of the root: a leaked descriptor of the host (CVE-2024-21626).
-    let cwd = rustix::process::getcwd(Vec::new()).map_err(failed("verify the working directory"))?;
+    let cwd =
+        rustix::process::getcwd(Vec::new()).map_err(failed("verify the working directory"))?;
     if cwd.to_bytes().first() != Some(&b'/') {
-        return Err(InitFailure::sentence("current working directory is outside of container mount namespace root -- possible container breakout detected"));
+        return Err(InitFailure::sentence(
+            "current working directory is outside of container mount namespace root -- possible container breakout detected",
+        ));
     }
     rustix::process::umask(Mode::from_raw_mode(program.umask));
     let name = program.args.strings().first();
@@ -196,10 +204,9 @@ fn filter(program: &Program, equipment: &Equipment) -> Outcome<()> {
     let listener = sys::seccomp::load(&filter.program, filter.flags)
         .map_err(failed("load the seccomp filter"))?;
     if let Some(listener) = listener {
-        equipment
-            .channel
-            .send_with(&Message::Listener, &[listener.as_fd()])
-            .map_err(|error| InitFailure::sentence(format!("send the seccomp listener: {error}")))?;
+        equipment.channel.send_with(&Message::Listener, &[listener.as_fd()]).map_err(|error| {
+            InitFailure::sentence(format!("send the seccomp listener: {error}"))
+        })?;
         equipment.channel.expect(&Message::Continue)?;
     }
     Ok(())

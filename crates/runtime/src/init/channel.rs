@@ -130,9 +130,11 @@ fn parse(bytes: &[u8]) -> Message {
         Some((b'L', _)) => Message::Listener,
         Some((b'R', _)) => Message::Ready,
         Some((b'C', _)) => Message::Continue,
-        Some((_, rest)) => Message::Failed(serde_json::from_slice(rest).unwrap_or_else(|_| {
-            InitFailure::sentence(String::from_utf8_lossy(rest).into_owned())
-        })),
+        Some((_, rest)) => {
+            Message::Failed(serde_json::from_slice(rest).unwrap_or_else(|_| {
+                InitFailure::sentence(String::from_utf8_lossy(rest).into_owned())
+            }))
+        }
     }
 }
 

@@ -35,7 +35,8 @@ const DEFAULT: [(&str, u32, u32); 6] = [
 
 pub(super) fn plan(spec: &Spec, linux: &Linux, ops: &mut Vec<Op>) -> Result<()> {
     let is_hosts = |mount: &types::oci::runtime::Mount| {
-        let bind = mount.kind == "bind" || mount.options.iter().any(|o| o == "bind" || o == "rbind");
+        let bind =
+            mount.kind == "bind" || mount.options.iter().any(|o| o == "bind" || o == "rbind");
         bind && sys::inroot::clean(Path::new(&mount.destination)) == Path::new("dev")
     };
     if spec.mounts.iter().any(is_hosts) {

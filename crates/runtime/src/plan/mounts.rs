@@ -91,8 +91,9 @@ fn bind(
     }
     let source = bundle.join(&mount.source);
     let label = format!("mount `{}` at `/{}`", source.display(), target.display());
-    let tree = sys::mount::clone_tree(&c_string(&source.display().to_string())?, options.recursive_bind)
-        .map_err(step(label.clone()))?;
+    let tree =
+        sys::mount::clone_tree(&c_string(&source.display().to_string())?, options.recursive_bind)
+            .map_err(step(label.clone()))?;
     let base = Change::propagation(base_propagation(linux));
     let base = (base.propagation != Some(sys::mount::Propagation::Shared)).then_some((true, base));
     for (recursive, change) in base.into_iter().chain(options.changes()) {
@@ -121,9 +122,14 @@ fn new(mount: &Mount, target: PathBuf, options: &Options, linux: &Linux) -> Resu
     let source = if mount.source.is_empty() { &mount.kind } else { &mount.source };
     // fsmount(2) knows the low attributes only; the others are set on the new mount.
     let high = Attr::NOSYMFOLLOW;
-    let later = Options { set: options.set & high, propagation: options.propagation.clone(), ..Options::default() };
+    let later = Options {
+        set: options.set & high,
+        propagation: options.propagation.clone(),
+        ..Options::default()
+    };
     let mut changes = later.changes();
-    let recursive = Change { set: options.recursive_set, clear: options.recursive_clear, ..Change::default() };
+    let recursive =
+        Change { set: options.recursive_set, clear: options.recursive_clear, ..Change::default() };
     if !recursive.is_empty() {
         changes.insert(0, (true, recursive));
     }

@@ -86,7 +86,8 @@ impl Options {
         let mut changes = vec![(true, all), (false, own)];
         changes.retain(|(_, change)| !change.is_empty());
         let propagation = self.propagation.iter();
-        changes.extend(propagation.map(|(recursive, kind)| (*recursive, Change::propagation(*kind))));
+        changes
+            .extend(propagation.map(|(recursive, kind)| (*recursive, Change::propagation(*kind))));
         changes
     }
 }

@@ -84,7 +84,10 @@ pub(crate) fn of_process(
         personality: None,
         scheduler: process.scheduler.as_ref().map(scheduler).transpose()?,
         io_priority: process.io_priority.as_ref().map(io_priority).transpose()?,
-        affinity: process.exec_cpu_affinity.as_ref().map_or(Ok(Vec::new()), |a| cpu_list(&a.last))?,
+        affinity: process
+            .exec_cpu_affinity
+            .as_ref()
+            .map_or(Ok(Vec::new()), |a| cpu_list(&a.last))?,
         seccomp: seccomp.map(seccomp::compile).transpose()?,
         terminal: process.terminal,
         keyring: context.new_keyring.then(|| c_string(&keyring)).transpose()?,
@@ -110,9 +113,8 @@ fn rlimit(limit: &types::oci::runtime::Rlimit) -> Result<(u32, u64, u64)> {
 /// give away more than he has.
 fn capabilities(given: Option<&Capabilities>) -> Result<CapabilitySets> {
     let Some(given) = given else { return Ok(CapabilitySets::default()) };
-    let own = cred::capability_sets()
-        .map_err(crate::error::step("read the own capabilities"))?
-        .permitted;
+    let own =
+        cred::capability_sets().map_err(crate::error::step("read the own capabilities"))?.permitted;
     let mut unknown: Vec<String> = Vec::new();
     let mut lacking: Bits = 0;
     let mut bits = |names: &[String]| -> Bits {

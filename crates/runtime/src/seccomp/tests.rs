@@ -123,14 +123,23 @@ fn every_comparison_of_64_bits() {
 fn masks_conjunctions_and_alternatives() {
     let filter = compile(&profile(vec![
         rule(&["clone"], "SCMP_ACT_ALLOW", vec![arg(0, "SCMP_CMP_MASKED_EQ", 0x7e02_0000, 0)]),
-        rule(&["socket"], "SCMP_ACT_ALLOW", vec![arg(0, "SCMP_CMP_EQ", 1, 0), arg(1, "SCMP_CMP_EQ", 2, 0)]),
-        rule(&["personality"], "SCMP_ACT_ALLOW", vec![arg(0, "SCMP_CMP_EQ", 0, 0), arg(0, "SCMP_CMP_EQ", 8, 0)]),
+        rule(
+            &["socket"],
+            "SCMP_ACT_ALLOW",
+            vec![arg(0, "SCMP_CMP_EQ", 1, 0), arg(1, "SCMP_CMP_EQ", 2, 0)],
+        ),
+        rule(
+            &["personality"],
+            "SCMP_ACT_ALLOW",
+            vec![arg(0, "SCMP_CMP_EQ", 0, 0), arg(0, "SCMP_CMP_EQ", 8, 0)],
+        ),
         rule(&["kill"], "SCMP_ACT_KILL_PROCESS", vec![arg(1, "SCMP_CMP_EQ", 9, 0)]),
         rule(&["kill"], "SCMP_ACT_ALLOW", vec![]),
         SeccompRule { errno_ret: Some(38), ..rule(&["clone3"], "SCMP_ACT_ERRNO", vec![]) },
     ]))
     .unwrap();
-    let call = |name: &str, a: u64, b: u64| run(&filter.program, X86_64, number(name), [a, b, 0, 0, 0, 0]);
+    let call =
+        |name: &str, a: u64, b: u64| run(&filter.program, X86_64, number(name), [a, b, 0, 0, 0, 0]);
     assert_eq!(call("clone", 0x11, 0), ALLOW);
     assert_eq!(call("clone", 0x1000_0011, 0), ERRNO | 1);
     assert_eq!(call("socket", 1, 2), ALLOW);
@@ -146,8 +155,18 @@ fn masks_conjunctions_and_alternatives() {
 #[test]
 fn nonsense_is_refused() {
     assert!(compile(&profile(vec![rule(&["read"], "SCMP_ACT_MAYBE", vec![])])).is_err());
-    assert!(compile(&profile(vec![rule(&["read"], "SCMP_ACT_ALLOW", vec![arg(6, "SCMP_CMP_EQ", 0, 0)])])).is_err());
-    assert!(compile(&profile(vec![rule(&["read"], "SCMP_ACT_ALLOW", vec![arg(0, "==", 0, 0)])])).is_err());
+    assert!(
+        compile(&profile(vec![rule(
+            &["read"],
+            "SCMP_ACT_ALLOW",
+            vec![arg(6, "SCMP_CMP_EQ", 0, 0)]
+        )]))
+        .is_err()
+    );
+    assert!(
+        compile(&profile(vec![rule(&["read"], "SCMP_ACT_ALLOW", vec![arg(0, "==", 0, 0)])]))
+            .is_err()
+    );
     let unheard = profile(vec![rule(&["read"], "SCMP_ACT_NOTIFY", vec![])]);
     assert!(compile(&unheard).unwrap_err().to_string().contains("listenerPath"));
     let flag = Seccomp { flags: vec!["X".into()], ..profile(vec![]) };
