@@ -53,6 +53,11 @@ impl EngineError {
         Self { kind, message: message.into(), source: Some(source.into()), exit_code: None }
     }
 
+    /// Hands on the failure of another room as it is: its words, its sources.
+    pub fn room(kind: Kind, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { kind, message: String::new(), source: Some(source.into()), exit_code: None }
+    }
+
     /// `No such container: NAME`.
     #[must_use]
     pub fn no_such_container(name: &str) -> Self {
@@ -87,13 +92,19 @@ impl EngineError {
 
 impl fmt::Display for EngineError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        match &self.source {
+            Some(source) if self.message.is_empty() => source.fmt(f),
+            _ => f.write_str(&self.message),
+        }
     }
 }
 
 impl Error for EngineError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.source.as_deref().map(|source| source as &(dyn Error + 'static))
+        match self.source.as_deref() {
+            Some(source) if self.message.is_empty() => source.source(),
+            other => other.map(|source| source as &(dyn Error + 'static)),
+        }
     }
 }
 

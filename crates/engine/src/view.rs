@@ -10,7 +10,10 @@ use types::container::{ContainerConfig, EndpointSettings, HostConfig, PortBindin
 use types::{ContainerId, ImageId};
 
 /// Docker's seven words for a container's state.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
 pub enum Status {
     /// Never started, or its start failed.
     #[default]
@@ -101,7 +104,8 @@ pub struct StateView {
 }
 
 /// The evidence of a container's death (own fields, not Docker's).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
 pub struct DeathView {
     /// The signal that ended the first process.
     pub signal: Option<u8>,
