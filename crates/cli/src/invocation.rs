@@ -176,10 +176,12 @@ fn run_verb(
     }
     let spelled = words.for_clap(&program);
     let labels = (verb.build)();
-    let matches = command
-        .try_get_matches_from(spelled)
+    let parsed = command.try_get_matches_from(spelled);
+    if !parsed.as_ref().is_err_and(|error| error.kind() == clap::error::ErrorKind::ValueValidation) {
+        check_arity(verb, &program, words.arguments.len())?;
+    }
+    let matches = parsed
         .map_err(|error| flag_error(clap_words_for(&error, &labels), &program, verb.usage))?;
-    check_arity(verb, &program, words.arguments.len())?;
     let client = Client::new(endpoint(globals)?);
     run_to_end((verb.run)(ui, &client, &matches))
 }

@@ -254,6 +254,20 @@ fn spell_methods(source: &str) -> String {
     out + rest
 }
 
+/// `template: 1:3: words` as Go says it: without a name, and with the line alone.
+fn go_parse_words(words: &str) -> String {
+    let bare = words.strip_prefix("template: ").unwrap_or(words);
+    let mut parts = bare.splitn(3, ':');
+    let number = |part: Option<&str>| part.is_some_and(|part| part.trim().parse::<u32>().is_ok());
+    let (line, column, rest) = (parts.next(), parts.next(), parts.next());
+    match (line, rest) {
+        (Some(line), Some(rest)) if number(Some(line)) && number(column) => {
+            format!("template: :{}:{rest}", line.trim())
+        }
+        _ => format!("template: :1: {bare}"),
+    }
+}
+
 impl Template {
     /// Parses a template of a listing.
     ///
@@ -277,10 +291,9 @@ impl Template {
 
     fn parse(source: &str) -> Result<Self, String> {
         let texts = Texts::default();
-        let inner = base(&texts).parse(&spell_methods(source)).map_err(|error| {
-            let words = error.to_string();
-            if words.starts_with("template:") { words } else { format!("template: :1: {words}") }
-        })?;
+        let inner = base(&texts)
+            .parse(&spell_methods(source))
+            .map_err(|error| go_parse_words(&error.to_string()))?;
         Ok(Self { inner, source: source.to_owned(), texts })
     }
 

@@ -140,7 +140,7 @@ mod tests {
         assert_eq!(ago(now - 5), "5 seconds ago");
         assert_eq!(ago(now - 75), "About a minute ago");
         assert_eq!(ago(now - 3 * 24 * 3600), "3 days ago");
-        assert_eq!(go_time(1_795_466_869), "2026-11-23 20:07:49 +0000 UTC");
+        assert_eq!(go_time(1_795_466_869), "2026-11-23 20:47:49 +0000 UTC");
     }
 
     #[test]
