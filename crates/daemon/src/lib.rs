@@ -16,6 +16,7 @@
 mod body;
 mod call;
 mod config;
+mod embedded;
 mod failure;
 mod feed;
 mod flags;

@@ -1,4 +1,4 @@
-//! The `filters` of `GET /images/json` and `POST /images/prune`.
+//! The `filters` of `GET /images/json`.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use types::Reference;
 
 use crate::failure::Failure;
 
-const KNOWN: &[&str] = &["before", "dangling", "label", "label!", "reference", "since", "until"];
+const KNOWN: &[&str] = &["before", "dangling", "label", "reference", "since", "until"];
 
 /// Which images are meant.
 pub(crate) struct Selection {
@@ -39,22 +39,6 @@ impl Selection {
         })
     }
 
-    /// What `dangling` says.
-    pub(crate) fn dangling(&self) -> Option<bool> {
-        self.dangling
-    }
-
-    /// Tells whether the image is meant, apart from its names and `dangling`.
-    pub(crate) fn admits(&self, image: &ImageSummary) -> bool {
-        let none = BTreeMap::new();
-        let labels = image.labels.as_ref().unwrap_or(&none);
-        let refused = self.labels.has("label!") && self.labels.labels("label!", labels);
-        self.before.is_none_or(|time| image.created < time)
-            && self.since.is_none_or(|time| image.created > time)
-            && self.labels.labels("label", labels)
-            && !refused
-    }
-
     /// Keeps the meant images, and of their names the meant ones.
     pub(crate) fn apply(&self, images: Vec<ImageSummary>) -> Vec<ImageSummary> {
         images.into_iter().filter_map(|image| self.keep(image)).collect()
@@ -73,6 +57,14 @@ impl Selection {
             }
         }
         self.admits(&image).then_some(image)
+    }
+
+    fn admits(&self, image: &ImageSummary) -> bool {
+        let none = BTreeMap::new();
+        let labels = image.labels.as_ref().unwrap_or(&none);
+        self.before.is_none_or(|time| image.created < time)
+            && self.since.is_none_or(|time| image.created > time)
+            && self.labels.labels("label", labels)
     }
 
     fn names(&self, name: &str) -> bool {
@@ -209,7 +201,7 @@ mod tests {
         assert_eq!(tags(r#"{"before":["x"]}"#), [["a:1", "b:1"]]);
         assert_eq!(tags(r#"{"since":["x"]}"#), [["b:2"]]);
         assert_eq!(tags(r#"{"label":["k=v"]}"#).len(), 3);
-        assert_eq!(tags(r#"{"label!":["k"]}"#).len(), 0);
+        assert_eq!(tags(r#"{"label":["k=w"]}"#).len(), 0);
         let unknown = Filters::parse(r#"{"x":["1"]}"#).unwrap();
         let error = Selection::read(&unknown, |_| Ok(0)).err().unwrap();
         assert_eq!(error.message(), "invalid filter 'x'");

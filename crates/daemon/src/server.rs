@@ -45,7 +45,7 @@ impl App {
 
     /// The images of the engine.
     pub(crate) fn images(&self) -> &engine::image::Images {
-        panic!("the engine shows no images")
+        self.engine.images()
     }
 }
 
@@ -99,7 +99,9 @@ async fn answer(
     let (head, body) = request.into_parts();
     let line = (head.method.clone(), head.uri.clone());
     let handler = tokio::spawn(router::dispatch(app, head, body, hijack));
-    let answer = handler.await.unwrap_or_else(|_| Err(Failure::internal("the handler panicked")));
+    let answer = handler.await.unwrap_or_else(|_| {
+        Err(Failure::internal("a bug in belljard: the handler panicked; its log tells where"))
+    });
     let mut response = answer.unwrap_or_else(|failure| {
         let (method, path) = (line.0.as_str(), line.1.path());
         if failure.is_ours() {

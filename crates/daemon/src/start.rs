@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use types::Chain;
 
 use crate::config::{self, ConfigError};
+use crate::embedded;
 use crate::flags::{Flags, Options};
 use crate::listen::{self, ListenError};
 use crate::logging::{self, LevelSwitch};
@@ -121,6 +122,7 @@ async fn run(settings: Settings, flags: &Flags, switch: &LevelSwitch) -> Result<
         .map_err(|source| StartError::Engine { root, source })?;
     let hosts = settings.hosts.clone();
     let app = App::new(engine, settings);
+    embedded::load(&app.engine, &programs()).await;
     for listener in listeners.all.drain(..) {
         tokio::spawn(server::accept(listener, Arc::clone(&app)));
     }

@@ -28,11 +28,7 @@ pub(super) async fn commit(call: Call) -> Answer {
     };
     let config: Option<ContainerConfig> = call.optional_json().await?;
     let config = config.unwrap_or_else(|| view.config.as_ref().clone());
-    let id = view.id.as_str();
-    let frozen = pause && app.engine.pause(id).await.is_ok();
-    let made = app.images().commit(CommitRequest { config, ..request }).await;
-    if frozen {
-        app.engine.unpause(id).await?;
-    }
-    json(StatusCode::CREATED, &IdResponse { id: made?.to_string() })
+    let request = CommitRequest { config, ..request };
+    let id = app.engine.commit(view.id.as_str(), pause, request).await?;
+    json(StatusCode::CREATED, &IdResponse { id: id.to_string() })
 }

@@ -1,7 +1,6 @@
 //! `/images/*`: routes, and all but the streams.
 
 use api::image::{ImageSummary, ImagesPruned};
-use engine::image::ImageUse;
 use hyper::StatusCode;
 use types::{Kind, Reference};
 
@@ -13,7 +12,7 @@ use crate::show::image::{history, inspect, removed, summary};
 
 pub(super) async fn route(method: &str, path: &[&str], call: Call) -> Answer {
     match (method, path) {
-        ("GET", ["json"]) => list(&call).await,
+        ("GET", ["json"]) => list(&call),
         ("POST", ["create"]) => transfer::create(call).await,
         ("POST", ["load"]) => transfer::load(call).await,
         ("POST", ["prune"]) => prune(&call).await,
@@ -32,7 +31,7 @@ pub(super) async fn route(method: &str, path: &[&str], call: Call) -> Answer {
     }
 }
 
-async fn list(call: &Call) -> Answer {
+fn list(call: &Call) -> Answer {
     let mut filters = call.filters()?;
     // Before API 1.41 there was a parameter instead of the filter `reference`.
     if let Some(name) =
@@ -66,7 +65,7 @@ fn steps(call: &Call, name: &str) -> Answer {
 
 async fn tag(call: &Call, name: &str) -> Answer {
     let target = target(call.query.text("repo"), call.query.text("tag"))?;
-    call.app.images().tag(name, &target).await?;
+    call.engine().tag(name, &target).await?;
     bare(StatusCode::CREATED)
 }
 
@@ -81,18 +80,12 @@ pub(super) fn target(repo: &str, tag: &str) -> Result<Reference, Failure> {
 
 async fn remove(call: &Call, name: &str) -> Answer {
     let (force, parents) = (call.query.flag("force"), !call.query.flag("noprune"));
-    let uses = uses(call).await?;
-    let steps = call.app.images().remove(name, force, parents, &uses).await?;
+    let steps = call.engine().image_remove(name, force, parents).await?;
     ok(&steps.iter().map(removed).collect::<Vec<_>>())
 }
 
 async fn prune(call: &Call) -> Answer {
-    let filters = call.filters()?;
-    let selection = Selection::read(&filters, |_| Err(Failure::invalid("invalid filter")))?;
-    let dangling_only = selection.dangling().unwrap_or(true);
-    let uses = uses(call).await?;
-    let admits = move |image: &engine::image::ImageSummary| selection.admits(image);
-    let pruned = call.app.images().prune(dangling_only, admits, &uses).await?;
+    let pruned = call.engine().image_prune(&call.filters()?).await?;
     let items: Vec<_> = pruned.removed.iter().map(removed).collect();
     ok(&ImagesPruned {
         images_deleted: (!items.is_empty()).then_some(items),
@@ -100,24 +93,12 @@ async fn prune(call: &Call) -> Answer {
     })
 }
 
-/// The containers that use images.
-async fn uses(call: &Call) -> Result<Vec<ImageUse>, Failure> {
-    let request = engine::ListRequest { all: true, ..Default::default() };
-    let rows = call.engine().list(request).await?;
-    let one = |row: engine::ContainerSummary| ImageUse {
-        container: row.view.id.clone(),
-        image: row.view.image_id.clone(),
-        running: row.view.state.status.is_alive(),
-    };
-    Ok(rows.into_iter().map(one).collect())
-}
-
 /// Images with the number of containers that use each, for `/system/df`.
-pub(super) async fn usage(call: &Call) -> Result<Vec<ImageSummary>, Failure> {
-    let uses = uses(call).await?;
+pub(super) fn usage(call: &Call) -> Vec<ImageSummary> {
+    let uses = call.engine().image_uses();
     let one = |image: &engine::image::ImageSummary| {
         let containers = i64::try_from(image.containers).unwrap_or(i64::MAX);
         ImageSummary { containers, shared_size: 0, ..summary(image, call.version) }
     };
-    Ok(call.app.images().list(&uses).iter().map(one).collect())
+    call.app.images().list(&uses).iter().map(one).collect()
 }

@@ -32,7 +32,8 @@ pub(crate) async fn route(method: &str, path: &[&str], call: Call) -> Answer {
         ["build", rest @ ..] => build(method, rest),
         ["plugins", rest @ ..] => plugins(method, rest),
         ["distribution", _, ..] => Err(Failure::not_implemented("looking into a registry")),
-        ["session" | "grpc"] => Err(Failure::not_implemented("BuildKit")),
+        // Clients with BuildKit fall back to something else when these two are unknown.
+        ["session" | "grpc"] => Err(Failure::no_page()),
         ["swarm" | "nodes" | "services" | "tasks" | "secrets" | "configs", ..] => {
             Err(Failure::new(Kind::Unavailable, NO_SWARM))
         }

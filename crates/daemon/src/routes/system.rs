@@ -86,8 +86,8 @@ async fn disk_usage(call: &Call) -> Answer {
         usage.containers = rows.iter().map(show::container::summary).collect();
     }
     if wants("image") {
-        usage.images = super::images::usage(call).await?;
-        usage.layers_size = usage.images.iter().map(|image| image.size).sum();
+        usage.images = super::images::usage(call);
+        usage.layers_size = i64::try_from(call.app.images().disk_usage()).unwrap_or(i64::MAX);
     }
     if wants("volume") {
         let volumes = call.engine().volume_list(&Filters::default())?;

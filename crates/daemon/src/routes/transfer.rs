@@ -36,14 +36,14 @@ pub(super) async fn create(call: Call) -> Answer {
 async fn pull(call: &Call) -> Answer {
     let reference = pulled(call.query.text("fromImage"), call.query.text("tag"))?;
     let platform = platform(call)?;
-    let auth = credentials(call)?;
+    let auth = credentials(call);
     let (lines, mut receiver) = mpsc::channel(LINES);
-    let images = call.app.images().clone();
+    let engine = call.engine().clone();
     let (failed, mut failure) = tokio::sync::oneshot::channel();
     tokio::spawn(async move {
         let sink = progress_sink(lines.clone());
         let end = tokio::select! {
-            end = images.pull(&reference, platform, Some(&auth), sink) => end,
+            end = engine.pull(&reference, platform, Some(&auth), sink) => end,
             () = lines.closed() => return,
         };
         if let Err(error) = end {
@@ -110,15 +110,16 @@ fn platform(call: &Call) -> Result<Option<Platform>, Failure> {
     }
 }
 
-fn credentials(call: &Call) -> Result<Auth, Failure> {
+fn credentials(call: &Call) -> Auth {
     let value = call.headers.get(auth::HEADER).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    let auth = AuthConfig::decode(value).map_err(|error| Failure::invalid(error.to_string()))?;
-    Ok(Auth {
+    // As in Docker, a header that cannot be read is none: the registry will say what it thinks of that.
+    let auth = AuthConfig::decode(value).unwrap_or_default();
+    Auth {
         username: auth.username,
         password: auth.password,
         identity_token: auth.identitytoken,
         registry_token: auth.registrytoken,
-    })
+    }
 }
 
 async fn import(call: Call) -> Answer {
@@ -134,15 +135,15 @@ async fn import(call: Call) -> Answer {
         changes: call.query.all("changes").map(str::to_owned).collect(),
         platform: platform(&call)?,
     };
-    let images = call.app.images().clone();
-    let id = images.import(Upload::of(call), request).await?;
+    let engine = call.engine().clone();
+    let id = engine.import(Upload::of(call), request).await?;
     let line = JsonMessage::status(id.to_string()).render();
     Ok(typed(StatusCode::OK, "application/json", Body::Whole(line.into())))
 }
 
 pub(super) async fn load(call: Call) -> Answer {
     let quiet = call.query.get("quiet").is_none_or(api::query::is_true);
-    let images = call.app.images().clone();
+    let engine = call.engine().clone();
     let upload = Upload::of(call);
     let (lines, receiver) = mpsc::channel::<Bytes>(LINES);
     tokio::spawn(async move {
@@ -152,7 +153,7 @@ pub(super) async fn load(call: Call) -> Answer {
                 forward(line);
             }
         };
-        let last = match images.load(upload, sink).await {
+        let last = match engine.load(upload, sink).await {
             Ok(loaded) => loaded
                 .iter()
                 .flat_map(|one| JsonMessage::stream(format!("{}\n", one.line())).render())

@@ -12,6 +12,8 @@ use crate::host::Host;
 use crate::server::App;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// Where Docker says which Go compiled it.
+const LANGUAGE: &str = concat!("rust", env!("CARGO_PKG_RUST_VERSION"));
 const HUB: &str = "https://index.docker.io/v1/";
 
 /// `GET /version`.
@@ -23,7 +25,7 @@ pub(crate) fn version(host: &Host) -> Version {
         (text("BuildTime"), String::new()),
         (text("Experimental"), text("false")),
         (text("GitCommit"), String::new()),
-        (text("GoVersion"), text("none (Rust)")),
+        (text("GoVersion"), text(LANGUAGE)),
         (text("KernelVersion"), host.kernel.clone()),
         (text("MinAPIVersion"), api::version::MIN.to_string()),
         (text("Os"), text("linux")),
@@ -41,7 +43,7 @@ pub(crate) fn version(host: &Host) -> Version {
         api_version: api::version::MAX.to_string(),
         min_api_version: api::version::MIN.to_string(),
         git_commit: String::new(),
-        go_version: text("none (Rust)"),
+        go_version: text(LANGUAGE),
         os: text("linux"),
         arch: text(Host::go_arch()),
         kernel_version: host.kernel.clone(),
@@ -69,7 +71,7 @@ pub(crate) fn info(app: &App) -> Info {
         server_version: VERSION.to_owned(),
         swarm: Swarm { local_node_state: "inactive".to_owned(), ..Swarm::default() },
         security_options: security(host, options),
-        warnings: warnings(host),
+        warnings: warnings(host, app.engine.warnings()),
         ..Info::default()
     };
     with_limits(with_options(with_counts(info, app.engine.counts()), options), host)
@@ -195,7 +197,7 @@ fn security(host: &Host, options: &EngineOptions) -> Vec<String> {
 }
 
 /// What a user cannot ask for on this machine, in Docker's words.
-fn warnings(host: &Host) -> Option<Vec<String>> {
+fn warnings(host: &Host, degraded: Vec<String>) -> Option<Vec<String>> {
     let limits = host.limits;
     let all = [
         (limits.memory, "WARNING: No memory limit support"),
@@ -207,7 +209,8 @@ fn warnings(host: &Host) -> Option<Vec<String>> {
         (limits.pids, "WARNING: No pids limit support"),
         (Host::forwards_ipv4(), "WARNING: IPv4 forwarding is disabled"),
     ];
-    let missing: Vec<String> =
-        all.into_iter().filter(|(has, _)| !has).map(|(_, text)| text.to_owned()).collect();
-    (!missing.is_empty()).then_some(missing)
+    let missing = all.into_iter().filter(|(has, _)| !has).map(|(_, text)| text.to_owned());
+    let degraded = degraded.into_iter().map(|text| format!("WARNING: {text}"));
+    let warnings: Vec<String> = missing.chain(degraded).collect();
+    (!warnings.is_empty()).then_some(warnings)
 }

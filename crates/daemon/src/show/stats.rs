@@ -13,15 +13,14 @@ pub(crate) fn stats(stats: &engine::Stats) -> Stats {
     let Sample { read, cpu, memory, pids, pids_limit, .. } = &stats.sample;
     let sample = &stats.sample;
     let networks = sample.networks.as_ref();
+    // Docker shows no limit as the largest number on cgroup v2, not at all on v1, which is known by its counters per CPU.
+    let no_limit = if read.is_some() && cpu.per_cpu_ns.is_none() { u64::MAX } else { 0 };
     Stats {
         name: format!("/{}", stats.name),
         id: stats.id.to_string(),
         read: time(*read),
         preread: time(stats.previous.read),
-        pids_stats: PidsStats {
-            current: *pids,
-            limit: read.map_or(0, |_| pids_limit.unwrap_or(u64::MAX)),
-        },
+        pids_stats: PidsStats { current: *pids, limit: pids_limit.unwrap_or(no_limit) },
         blkio_stats: blkio(sample),
         cpu_stats: self::cpu(cpu),
         precpu_stats: self::cpu(&stats.previous.cpu),
@@ -67,7 +66,7 @@ fn blkio(sample: &Sample) -> BlkioStats {
             op: e.op.clone(),
             value: e.value,
         };
-        Some(list.iter().map(entry).collect::<Vec<_>>()).filter(|list| !list.is_empty())
+        sample.read.map(|_| list.iter().map(entry).collect::<Vec<_>>())
     };
     BlkioStats {
         io_service_bytes_recursive: entries(&sample.blkio_bytes),
