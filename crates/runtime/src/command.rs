@@ -92,7 +92,7 @@ pub fn main() -> ExitCode {
     match dispatch(&words, protect::run) {
         Ok(code) => ExitCode::from(code),
         Err((code, error)) => {
-            log::fatal(&Chain(&error).to_string());
+            log::fatal(&crate::error::in_gos_words(&Chain(&error).to_string()));
             ExitCode::from(code)
         }
     }

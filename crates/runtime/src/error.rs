@@ -168,6 +168,18 @@ pub(crate) fn describe(errno: Errno) -> String {
     }
 }
 
+/// Turns `No such file or directory (os error 2)` at the end of a message into `no such file or directory`.
+pub(crate) fn in_gos_words(message: &str) -> String {
+    let Some((text, number)) = message.rsplit_once(" (os error ") else {
+        return message.to_owned();
+    };
+    let Some(errno) = number.strip_suffix(')').and_then(|number| number.parse::<i32>().ok()) else {
+        return message.to_owned();
+    };
+    let start = text.rfind(": ").map_or(0, |at| at + 2);
+    format!("{}{}", &text[..start], describe(Errno::from_raw_os_error(errno)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,6 +189,14 @@ mod tests {
         assert_eq!(describe(Errno::NOENT), "no such file or directory");
         assert_eq!(describe(Errno::ACCESS), "permission denied");
         assert_eq!(describe(Errno::NOEXEC), "exec format error");
+    }
+
+    #[test]
+    fn the_last_link_is_put_into_gos_words() {
+        let text = "open `/x`: No such file or directory (os error 2)";
+        assert_eq!(in_gos_words(text), "open `/x`: no such file or directory");
+        assert_eq!(in_gos_words("container not running"), "container not running");
+        assert_eq!(in_gos_words("a (os error x)"), "a (os error x)");
     }
 
     #[test]

@@ -18,6 +18,8 @@ use sys::cgroup::Group;
 use sys::clone::{Namespaces, exit_child};
 use sys::cred;
 
+use types::oci::runtime::{State, Status};
+
 use crate::error::InitFailure;
 use crate::plan::{Join, Plan, Program};
 
@@ -41,10 +43,19 @@ pub(crate) struct Equipment {
     pub(crate) console_socket: Option<OwnedFd>,
     /// Whether the runtime has to do something (maps of a user namespace) before the first step.
     pub(crate) waits: bool,
-    /// The state document that hooks read.
-    pub(crate) hook_state: String,
+    /// The state document that `createContainer` and `startContainer` hooks read.
+    pub(crate) hook_state: State,
     /// The version 1 groups to enter, where the process was not started in them.
     pub(crate) enters: Option<Group>,
+}
+
+impl Equipment {
+    /// The state for hooks that run inside: the pid is the one that is seen there.
+    fn hook_state(&self, status: Status) -> String {
+        let pid = rustix::process::getpid().as_raw_nonzero().get();
+        let state = State { status, pid, ..self.hook_state.clone() };
+        serde_json::to_string(&state).unwrap_or_default()
+    }
 }
 
 /// The life of the first process of a new container.

@@ -110,7 +110,7 @@ impl ListenerTarget {
 pub(crate) struct Kit {
     pub(crate) fifo: Option<OwnedFd>,
     pub(crate) console_socket: Option<OwnedFd>,
-    pub(crate) hook_state: String,
+    pub(crate) hook_state: State,
 }
 
 /// Makes the first process of a new container in its group.
@@ -178,6 +178,7 @@ pub(crate) fn joined(
     program: Program,
     slave: Option<OwnedFd>,
     group: &Group,
+    hook_state: State,
 ) -> Result<Launched> {
     let (ours, theirs) = Channel::pair().map_err(step("make a socket pair"))?;
     let equipment = Equipment {
@@ -185,7 +186,7 @@ pub(crate) fn joined(
         fifo: None,
         console_socket: None,
         waits: false,
-        hook_state: String::new(),
+        hook_state,
         enters: (!group.is_version_2()).then(|| group.clone()),
     };
     let back = pid_namespace.map(join_pid_namespace).transpose()?;

@@ -179,7 +179,7 @@ impl<'a> Creation<'a> {
         let kit = Kit {
             fifo,
             console_socket: self.console_socket(terminal, inner)?,
-            hook_state: state_text(&self.state(Status::Created, 0)),
+            hook_state: self.state(Status::Creating, 0),
         };
         let launched = launch::container(plan, kit, &self.cgroups, self.draft().group())?;
         let pid = launched.pid.as_raw_nonzero().get();

@@ -16,7 +16,7 @@ use crate::error::{Error, Result, step};
 use crate::init::Message;
 use crate::launch::{self, ListenerTarget};
 use crate::plan::{self, Join, ProgramContext};
-use crate::state::Record;
+use crate::state::{Dir, Record};
 
 /// The options.
 pub(super) const OPTIONS: &[Opt] = &[
@@ -58,14 +58,20 @@ pub(super) fn run(globals: &Globals, parsed: &Parsed) -> Result<u8> {
     sys::clone::close_on_exec_from(3 + preserve).map_err(step("close inherited descriptors"))?;
     let spec = config::load(&record.bundle)?;
     let process = process(parsed, &spec)?;
-    start(parsed, &record, &spec, &process).map_err(|error| match error {
+    start(parsed, &dir, &record, &spec, &process).map_err(|error| match error {
         // runc's words, which clients compare.
         Error::Init { source } => Error::Exec { source },
         other => other,
     })
 }
 
-fn start(parsed: &Parsed, record: &Record, spec: &Spec, process: &Process) -> Result<u8> {
+fn start(
+    parsed: &Parsed,
+    dir: &Dir,
+    record: &Record,
+    spec: &Spec,
+    process: &Process,
+) -> Result<u8> {
     let context = ProgramContext {
         id: record.id.clone(),
         new_keyring: false,
@@ -77,7 +83,7 @@ fn start(parsed: &Parsed, record: &Record, spec: &Spec, process: &Process) -> Re
     let listener = ListenerTarget {
         path: program.seccomp.as_ref().map(|f| f.listener_path.clone()).unwrap_or_default(),
         metadata: program.seccomp.as_ref().map(|f| f.listener_metadata.clone()).unwrap_or_default(),
-        state: None,
+        state: Some(dir.state(record)),
     };
     let detached = parsed.is_on("detach");
     let (master, slave) = terminal(parsed, record, process, detached)?;
@@ -88,7 +94,8 @@ fn start(parsed: &Parsed, record: &Record, spec: &Spec, process: &Process) -> Re
     if !record.is_alive() {
         return Err(Error::State("cannot exec in a stopped container".into()));
     }
-    let mut launched = launch::joined(joins, pid_namespace.as_ref(), program, slave, &group)?;
+    let mut launched =
+        launch::joined(joins, pid_namespace.as_ref(), program, slave, &group, dir.state(record))?;
     launched.talk(&Message::Ready, &listener, || Ok(()))?;
     if let Some(file) = parsed.value("pid-file") {
         write_pid_file(Path::new(file), launched.pid.as_raw_nonzero().get())?;

@@ -9,6 +9,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use sys::inroot;
 use sys::mount::{self, Attr, Change, Param};
+use types::oci::runtime::Status;
 
 use super::{Equipment, Outcome, copy_up, failed};
 use crate::error::InitFailure;
@@ -59,8 +60,12 @@ impl<'a> Stage<'a> {
             Op::Links => self.links(),
             Op::Console { rows, columns } => self.console(rows, columns),
             Op::AskForHooks => self.ask_for_hooks(),
-            Op::Hooks(list) => hooks::run_all("createContainer", &list, &self.equipment.hook_state)
-                .map_err(InitFailure::sentence),
+            Op::Hooks(list) => hooks::run_all(
+                "createContainer",
+                &list,
+                &self.equipment.hook_state(Status::Creating),
+            )
+            .map_err(InitFailure::sentence),
             Op::Sysctl { key, value } => self.sysctl(&key, &value),
             Op::Mask(paths) => self.mask(&paths),
             Op::ReadOnly(paths) => paths.iter().try_for_each(|path| self.read_only(path)),

@@ -8,6 +8,7 @@ use rustix::fs::{Gid, Mode, Uid};
 use rustix::io::Errno;
 use sys::clone::CStringArray;
 use sys::cred::{self, Sets};
+use types::oci::runtime::Status;
 
 use super::{Equipment, Message, Outcome, apply, failed, lookup};
 use crate::error::InitFailure;
@@ -41,8 +42,11 @@ pub(super) fn run(
         final_capabilities(&program)?;
     }
     wait_for_start(equipment)?;
-    hooks::run_all("startContainer", &program.start_hooks, &equipment.hook_state)
-        .map_err(InitFailure::sentence)?;
+    if !program.start_hooks.is_empty() {
+        let state = equipment.hook_state(Status::Created);
+        hooks::run_all("startContainer", &program.start_hooks, &state)
+            .map_err(InitFailure::sentence)?;
+    }
     execute(&program, &path, &env)
 }
 
