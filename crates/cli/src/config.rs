@@ -188,19 +188,18 @@ impl ClientConfig {
         Ok(plain.then(path))
     }
 
-    /// Forgets the credentials under `key`; returns whether there were any.
+    /// Forgets the credentials under `key`, if there are any.
     ///
     /// # Errors
     /// The file cannot be written.
-    pub(crate) fn forget(&mut self, key: &str) -> Result<bool, CommandError> {
+    pub(crate) fn forget(&mut self, key: &str) -> Result<(), CommandError> {
         if let Some(helper) = self.helper(key) {
             let _ = ask(&helper, "erase", key);
         }
-        let known = self.auths.remove(key).is_some();
-        if known {
-            self.save()?;
+        match self.auths.remove(key) {
+            Some(_) => self.save(),
+            None => Ok(()),
         }
-        Ok(known)
     }
 }
 

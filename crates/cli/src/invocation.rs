@@ -64,7 +64,7 @@ fn run(ui: &mut Ui, argv: &[String]) -> Result<u8, CommandError> {
     let command = globals();
     let words = flags::read(&command, argv, false)
         .map_err(|message| flag_error(message, "belljar", "[OPTIONS] COMMAND [ARG...]"))?;
-    if words.help || (words.arguments.is_empty() && words.flags.is_empty()) {
+    if words.help {
         return page(ui, &help::front(&command));
     }
     let matches = command
@@ -84,7 +84,10 @@ fn run(ui: &mut Ui, argv: &[String]) -> Result<u8, CommandError> {
         crate::config::set_directory(dir);
     }
     match words.arguments.as_slice() {
-        [] => page(ui, &help::front(&self::globals())),
+        [] => {
+            ui.complain(help::front(&self::globals()).trim_end());
+            Ok(0)
+        }
         [first, ..] if first == "help" => help_for(ui, &words.arguments[1..]),
         arguments => dispatch(ui, &globals, arguments),
     }
@@ -144,7 +147,13 @@ fn find(words: &[String]) -> Found<'_> {
 fn dispatch(ui: &mut Ui, globals: &Globals, words: &[String]) -> Result<u8, CommandError> {
     match find(words) {
         Found::Verb { verb, name, rest } => run_verb(ui, globals, verb, name, rest),
-        Found::Group(group) => page(ui, &help::group(group)),
+        Found::Group(group) if words.iter().any(|word| word == "--help" || word == "-h") => {
+            page(ui, &help::group(group))
+        }
+        Found::Group(group) => {
+            ui.complain(help::group(group).trim_end());
+            Ok(0)
+        }
         Found::Nothing(typed) => Err(unknown(&typed)),
     }
 }
@@ -177,7 +186,8 @@ fn run_verb(
     let spelled = words.for_clap(&program);
     let labels = (verb.build)();
     let parsed = command.try_get_matches_from(spelled);
-    if !parsed.as_ref().is_err_and(|error| error.kind() == clap::error::ErrorKind::ValueValidation) {
+    if !parsed.as_ref().is_err_and(|error| error.kind() == clap::error::ErrorKind::ValueValidation)
+    {
         check_arity(verb, &program, words.arguments.len())?;
     }
     let matches = parsed

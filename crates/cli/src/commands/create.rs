@@ -23,11 +23,9 @@ pub(crate) struct Args {
 /// Prints the id of the container that was created.
 pub(crate) async fn run(ui: &mut Ui, client: &Client, args: Args) -> Result<u8, CommandError> {
     let (image, command) = split(&args.words);
-    let made = async {
-        let body = prepare(&args.options, image, command)?;
-        create(ui, client, &args.options, image, &body).await
-    };
-    let id = made.await.map_err(|source| as_run_error("belljar create", source))?;
+    let body = prepare(&args.options, image, command)
+        .map_err(|source| as_run_error("belljar create", source))?;
+    let id = create(ui, client, &args.options, image, &body).await?;
     ui.line(id)?;
     Ok(0)
 }

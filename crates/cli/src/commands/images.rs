@@ -68,9 +68,7 @@ pub(crate) async fn run(ui: &mut Ui, client: &Client, args: Args) -> Result<u8, 
     let mut rows = Vec::new();
     for image in images.items() {
         let names = names(image, with_digests);
-        // Without tags in the output every image is one line.
-        let shown = if args.quiet && args.format.is_empty() { &names[..1] } else { &names[..] };
-        rows.extend(shown.iter().map(|name| row(image, name, !args.no_trunc)));
+        rows.extend(names.iter().map(|name| row(image, name, !args.no_trunc)));
     }
     listing.print(ui, &shape, rows)?;
     Ok(0)
@@ -86,30 +84,35 @@ fn repository(name: &str) -> String {
         .map_or_else(|_| name.to_owned(), |reference| reference.familiar_name())
 }
 
+/// The lines of one image: its tags by repository, then the digests of repositories without a tag. Digests are only looked up
+/// when they are shown.
 fn names(image: &Document, with_digests: bool) -> Vec<Name> {
-    let mut digests: Vec<(String, String)> = image
+    let digests: Vec<(String, String)> = image
         .texts("RepoDigests")
         .into_iter()
         .filter_map(|name| name.split_once('@'))
         .map(|(name, digest)| (repository(name), digest.to_owned()))
         .filter(|(name, _)| name != NONE)
         .collect();
-    let mut names = Vec::new();
+    let mut names: Vec<Name> = Vec::new();
     for tagged in image.texts("RepoTags").into_iter().filter(|name| *name != "<none>:<none>") {
         let Some((name, tag)) = tagged.rsplit_once(':') else {
             continue;
         };
         let name = repository(name);
-        let digest = digests
-            .iter()
-            .find(|(other, _)| *other == name)
-            .map_or(NONE, |(_, digest)| digest)
-            .to_owned();
-        names.push([name, tag.to_owned(), digest]);
+        let digest = digests.iter().find(|(other, _)| with_digests && *other == name);
+        let digest = digest.map_or(NONE, |(_, digest)| digest).to_owned();
+        let at =
+            names.iter().rposition(|[other, ..]| *other == name).map_or(names.len(), |at| at + 1);
+        names.insert(at, [name, tag.to_owned(), digest]);
     }
-    digests.retain(|(name, _)| !names.iter().any(|[other, ..]| other == name));
-    digests.dedup_by(|a, b| !with_digests && a.0 == b.0);
-    names.extend(digests.into_iter().map(|(name, digest)| [name, NONE.to_owned(), digest]));
+    for (name, digest) in digests {
+        if !names.iter().any(|[other, _, known]| *other == name && (!with_digests || known != NONE))
+        {
+            let digest = if with_digests { digest } else { String::new() };
+            names.push([name, NONE.to_owned(), digest]);
+        }
+    }
     if names.is_empty() {
         names.push([NONE.to_owned(), NONE.to_owned(), NONE.to_owned()]);
     }
@@ -120,7 +123,7 @@ fn row(image: &Document, [repository, tag, digest]: &Name, short: bool) -> Row {
     let id = image.text("Id");
     let created = image.int("Created");
     let unknown = |value: i64, text: String| if value < 0 { "N/A".to_owned() } else { text };
-    let size = units::human_size_3(image.int("Size"));
+    let whole = |bytes: i64| units::human_size(u64::try_from(bytes).unwrap_or(0));
     let shared = image.int("SharedSize");
     format::row([
         ("ID", if short { units::short_id(id).to_owned() } else { id.to_owned() }),
@@ -129,11 +132,11 @@ fn row(image: &Document, [repository, tag, digest]: &Name, short: bool) -> Row {
         ("Digest", digest.clone()),
         ("CreatedSince", if created <= 0 { "N/A".into() } else { units::ago(created) }),
         ("CreatedAt", units::go_time(created)),
-        ("Size", size.clone()),
-        ("VirtualSize", size),
+        ("Size", units::human_size_3(image.int("Size"))),
+        ("VirtualSize", whole(image.int("Size"))),
         ("Containers", unknown(image.int("Containers"), image.int("Containers").to_string())),
-        ("SharedSize", unknown(shared, units::human_size_3(shared))),
-        ("UniqueSize", unknown(shared, units::human_size_3(image.int("Size") - shared))),
+        ("SharedSize", unknown(shared, whole(shared))),
+        ("UniqueSize", unknown(shared, whole(image.int("Size") - shared))),
     ])
 }
 
@@ -147,7 +150,7 @@ mod tests {
             br#"{"RepoTags":["a:1","docker.io/library/b:2"],"RepoDigests":["a@sha256:11","c/d@sha256:22"]}"#,
         );
         assert_eq!(
-            names(&image, false),
+            names(&image, true),
             [["a", "1", "sha256:11"], ["b", "2", "<none>"], ["c/d", "<none>", "sha256:22"]]
                 .map(|name| name.map(str::to_owned))
         );

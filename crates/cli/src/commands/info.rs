@@ -27,7 +27,7 @@ pub(crate) async fn run(ui: &mut Ui, client: &Client, args: Args) -> Result<u8, 
         None if args.format == "json" => ui.line(info.compact())?,
         None => {
             ui.line(format_args!(
-                "Client: Belljar\n Version:    {}\n Context:    default\n",
+                "Client:\n Version:    {}\n Context:    default\n Debug Mode: false\n",
                 env!("CARGO_PKG_VERSION")
             ))?;
             ui.data(server(&info))?;

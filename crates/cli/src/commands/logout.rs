@@ -19,8 +19,6 @@ pub(crate) async fn run(ui: &mut Ui, _client: &Client, args: Args) -> Result<u8,
         server.trim_start_matches("https://").trim_start_matches("http://").trim_end_matches('/');
     let key = config::registry_key(bare);
     ui.line(format_args!("Removing login credentials for {key}"))?;
-    if !ClientConfig::load().forget(key)? {
-        ui.complain(format_args!("Not logged in to {key}"));
-    }
+    ClientConfig::load().forget(key)?;
     Ok(0)
 }

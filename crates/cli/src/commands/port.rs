@@ -28,7 +28,7 @@ pub(crate) async fn run(ui: &mut Ui, client: &Client, args: Args) -> Result<u8, 
             ports.iter().find(|(port, _)| *port == key).map_or(&[][..], |(_, list)| list.items());
         if bindings.is_empty() {
             return Err(CommandError::plain(format!(
-                "no public port '{wanted}' published for {name}"
+                "Error: No public port '{wanted}' published for {name}"
             )));
         }
         for binding in bindings {

@@ -107,7 +107,9 @@ fn row(container: &Document, short: bool) -> Row {
         ("LocalVolumes", local_volumes(container).to_string()),
         ("Networks", networks(container)),
     ]);
-    format::with_labels(row, labels)
+    let mut row = format::with_labels(row, labels);
+    row.insert("Platform".into(), gotmpl::Value::Nil);
+    row
 }
 
 /// The labels of an object.
@@ -115,7 +117,8 @@ pub(super) fn labels(members: &[(String, Document)]) -> BTreeMap<String, String>
     members.iter().map(|(key, value)| (key.clone(), value.as_text().to_owned())).collect()
 }
 
-fn image(container: &Document, short: bool) -> String {
+/// The image without its digest, or its id.
+pub(super) fn image(container: &Document, short: bool) -> String {
     let name = container.text("Image");
     if name.is_empty() {
         return "<no image>".into();
@@ -131,7 +134,7 @@ fn image(container: &Document, short: bool) -> String {
 }
 
 /// The command in Go's quotes, at most twenty characters of it.
-fn command(text: &str, short: bool) -> String {
+pub(super) fn command(text: &str, short: bool) -> String {
     let text = if short { units::ellipsis(text, 20) } else { text.to_owned() };
     let mut quoted = String::from("\"");
     for c in text.chars() {

@@ -33,11 +33,14 @@ pub(crate) async fn run(ui: &mut Ui, client: &Client, args: Args) -> Result<u8, 
     if args.all_tags && named.tag().is_some() {
         return Err(CommandError::plain("tag can't be used with --all-tags/-a"));
     }
+    if !args.all_tags && named.tag().is_none() && named.digest().is_none() && !args.quiet {
+        ui.line("Using default tag: latest")?;
+    }
     let reference = if args.all_tags { named } else { named.with_default_tag() };
     let tag = if args.all_tags { "" } else { reference.tag_or_digest() };
     let path = Query::new()
         .with_some("tag", tag)
-        .on(&format!("/images/{}/push", segment(&reference.familiar_name())));
+        .on(&format!("/images/{}/push", segment(&reference.name())));
     let call =
         Call::new(Method::POST, &path).header("X-Registry-Auth", images::auth_header(&reference));
     let response = client.stream(call).await?;

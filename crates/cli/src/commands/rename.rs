@@ -12,12 +12,18 @@ pub(crate) struct Args {
 }
 
 /// Renames; prints nothing.
-pub(crate) async fn run(_ui: &mut Ui, client: &Client, args: Args) -> Result<u8, CommandError> {
+pub(crate) async fn run(ui: &mut Ui, client: &Client, args: Args) -> Result<u8, CommandError> {
     let [old, new] = [args.names[0].trim(), args.names[1].trim()];
     if old.is_empty() || new.is_empty() {
         return Err(CommandError::plain("Error: Neither old nor new names may be empty"));
     }
     let path = Query::new().with("name", new).on(&format!("/containers/{}/rename", segment(old)));
-    client.post(&path).await?;
+    if let Err(error) = client.post(&path).await {
+        if !matches!(error, CommandError::Api { .. }) {
+            return Err(error);
+        }
+        ui.complain(error);
+        return Err(CommandError::plain(format!("Error: failed to rename container named {old}")));
+    }
     Ok(0)
 }

@@ -49,7 +49,7 @@ async fn plain(ui: &mut Ui, client: &Client, names: &[String]) -> Result<u8, Com
     if failed.is_empty() {
         return Ok(0);
     }
-    Err(CommandError::plain(format!("failed to start containers: {}", failed.join(", "))))
+    Err(CommandError::plain(format!("Error: failed to start containers: {}", failed.join(", "))))
 }
 
 async fn attached(

@@ -52,6 +52,9 @@ pub(crate) async fn run(ui: &mut Ui, client: &Client, args: Args) -> Result<u8, 
     listing.render(&args.format, Vec::new())?;
     loop {
         let (rows, failures) = sample(client, &args).await?;
+        if rows.is_empty() && !failures.is_empty() {
+            return each::summary(failures);
+        }
         let text = listing.render(&args.format, rows)?;
         if !args.no_stream && ui.out_is_terminal {
             ui.data(CLEAR)?;

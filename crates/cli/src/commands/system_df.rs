@@ -116,8 +116,14 @@ fn build_cache(usage: &Document) -> Share {
     }
 }
 
+/// Four digits; negative when the engine's figures do not fit together.
+fn size(bytes: i64) -> String {
+    let text = units::human_size(bytes.unsigned_abs());
+    if bytes < 0 { format!("-{text}") } else { text }
+}
+
 fn row(share: &Share) -> Row {
-    let mut reclaimable = units::human_size_3(share.reclaimable);
+    let mut reclaimable = size(share.reclaimable);
     if share.size > 0 && share.name != "Build Cache" {
         reclaimable.push_str(&format!(" ({}%)", share.reclaimable * 100 / share.size));
     }
@@ -125,7 +131,7 @@ fn row(share: &Share) -> Row {
         ("Type", share.name.to_owned()),
         ("TotalCount", share.total.to_string()),
         ("Active", share.active.to_string()),
-        ("Size", units::human_size_3(share.size)),
+        ("Size", size(share.size)),
         ("Reclaimable", reclaimable),
     ])
 }
@@ -166,17 +172,18 @@ fn verbose(ui: &mut Ui, usage: &Document) -> Result<u8, CommandError> {
 
 fn image_row(image: &Document) -> Row {
     let tag = image.texts("RepoTags").first().map_or("<none>:<none>", |tag| *tag).to_owned();
-    let (repository, tag) = tag.rsplit_once(':').map_or(("<none>", "<none>"), |pair| pair);
-    let shared = image.int("SharedSize").max(0);
+    let (repository, tag) = tag.rsplit_once(':').unwrap_or(("<none>", "<none>"));
+    let known = |value: i64, text: String| if value < 0 { "N/A".to_owned() } else { text };
+    let (shared, containers) = (image.int("SharedSize"), image.int("Containers"));
     format::row([
         ("A", repository.to_owned()),
         ("B", tag.to_owned()),
         ("C", units::short_id(image.text("Id")).to_owned()),
         ("D", units::ago(image.int("Created"))),
         ("E", units::human_size_3(image.int("Size"))),
-        ("F", units::human_size_3(shared)),
-        ("G", units::human_size_3(image.int("Size") - shared)),
-        ("H", image.int("Containers").max(0).to_string()),
+        ("F", known(shared, size(shared))),
+        ("G", known(shared, size(image.int("Size") - shared))),
+        ("H", known(containers, containers.to_string())),
     ])
 }
 
@@ -191,8 +198,8 @@ fn container_row(container: &Document) -> Row {
         container.list("Mounts").iter().filter(|mount| mount.text("Driver") == "local").count();
     format::row([
         ("A", units::short_id(container.text("Id")).to_owned()),
-        ("B", container.text("Image").to_owned()),
-        ("C", format!("\"{}\"", units::ellipsis(container.text("Command"), 20))),
+        ("B", super::ps::image(container, true)),
+        ("C", super::ps::command(container.text("Command"), true)),
         ("D", volumes.to_string()),
         ("E", units::human_size_3(container.int("SizeRw"))),
         ("F", units::ago(container.int("Created"))),

@@ -102,7 +102,7 @@ pub(crate) async fn run(ui: &mut Ui, client: &Client, args: Args) -> Result<u8, 
             Ok(answer) => {
                 ui.line(name)?;
                 for warning in answer.texts("Warnings") {
-                    ui.complain(warning);
+                    ui.line(warning)?;
                 }
             }
             Err(error) => failures.push(error),

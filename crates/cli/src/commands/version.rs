@@ -31,25 +31,11 @@ fn client_part(version: &str) -> Document {
         ("Platform".into(), Document::Map(vec![text("Name", "Belljar")])),
         text("Version", env!("CARGO_PKG_VERSION")),
         text("ApiVersion", version),
-        text("APIVersion", version),
         text("DefaultAPIVersion", API_VERSION),
         text("Os", std::env::consts::OS),
         text("Arch", arch()),
         text("Context", "default"),
     ])
-}
-
-/// The server's answer under the names that Docker's templates use as well.
-fn server_part(mut server: Document) -> Document {
-    let api = server.text("ApiVersion").to_owned();
-    let min = server.text("MinAPIVersion").to_owned();
-    if let Document::Map(members) = &mut server {
-        members.push(text("APIVersion", &api));
-        if min.is_empty() {
-            members.push(text("MinAPIVersion", ""));
-        }
-    }
-    server
 }
 
 /// Prints both versions; the client's alone when no daemon answers.
@@ -59,7 +45,7 @@ pub(crate) async fn run(ui: &mut Ui, client: &Client, args: Args) -> Result<u8, 
         text => Some(Template::inspect(text)?),
     };
     let (server, failure) = match client.get("/version").await {
-        Ok(server) => (server_part(server), None),
+        Ok(server) => (server, None),
         Err(error) => (Document::Null, Some(error)),
     };
     let ours = client_part(&client.version());
@@ -74,29 +60,37 @@ pub(crate) async fn run(ui: &mut Ui, client: &Client, args: Args) -> Result<u8, 
 }
 
 fn print(ui: &mut Ui, ours: &Document, server: &Document) -> Result<(), CommandError> {
-    ui.line("Client: Belljar")?;
-    ui.line(format_args!(" {:<18}{}", "Version:", ours.text("Version")))?;
-    ui.line(format_args!(" {:<18}{}", "API version:", ours.text("ApiVersion")))?;
-    ui.line(format_args!(" {:<18}{}/{}", "OS/Arch:", ours.text("Os"), ours.text("Arch")))?;
-    ui.line(format_args!(" {:<18}{}", "Context:", ours.text("Context")))?;
+    ui.line("Client:")?;
+    ui.line(format_args!(" {:<19}{}", "Version:", ours.text("Version")))?;
+    ui.line(format_args!(" {:<19}{}", "API version:", ours.text("ApiVersion")))?;
+    ui.line(format_args!(" {:<19}{}/{}", "OS/Arch:", ours.text("Os"), ours.text("Arch")))?;
+    ui.line(format_args!(" {:<19}{}", "Context:", ours.text("Context")))?;
     if matches!(server, Document::Null) {
         return Ok(());
     }
     ui.line(format_args!("\nServer: {}", server.text("Platform.Name")).to_string().trim_end())?;
     for component in server.list("Components") {
         ui.line(format_args!(" {}:", component.text("Name")))?;
-        ui.line(format_args!("  {:<17}{}", "Version:", component.text("Version")))?;
+        ui.line(format_args!("  {:<18}{}", "Version:", component.text("Version")))?;
         let details = component.at("Details");
         if component.text("Name") == "Engine" {
             engine(ui, details)?;
         } else if !details.text("GitCommit").is_empty() {
-            ui.line(format_args!("  {:<17}{}", "GitCommit:", details.text("GitCommit")))?;
+            ui.line(format_args!("  {:<18}{}", "GitCommit:", details.text("GitCommit")))?;
         }
     }
     if server.list("Components").is_empty() {
-        ui.line(format_args!("  {:<17}{}", "Version:", server.text("Version")))?;
+        ui.line(format_args!("  {:<18}{}", "Version:", server.text("Version")))?;
     }
     Ok(())
+}
+
+/// RFC 3339 as C's `asctime` prints it.
+fn build_time(text: &str) -> String {
+    text.parse::<jiff::Timestamp>().map_or_else(
+        |_| text.to_owned(),
+        |stamp| stamp.strftime("%a %b %e %H:%M:%S %Y").to_string(),
+    )
 }
 
 fn engine(ui: &mut Ui, details: &Document) -> Result<(), CommandError> {
@@ -110,12 +104,12 @@ fn engine(ui: &mut Ui, details: &Document) -> Result<(), CommandError> {
             ),
         ),
         ("Git commit:", details.text("GitCommit").to_owned()),
-        ("Built:", details.text("BuildTime").to_owned()),
+        ("Built:", build_time(details.text("BuildTime"))),
         ("OS/Arch:", format!("{}/{}", details.text("Os"), details.text("Arch"))),
         ("Experimental:", details.text("Experimental").to_owned()),
     ];
     for (name, value) in lines.into_iter().filter(|(_, value)| !value.is_empty()) {
-        ui.line(format_args!("  {name:<17}{value}"))?;
+        ui.line(format_args!("  {name:<18}{value}"))?;
     }
     Ok(())
 }

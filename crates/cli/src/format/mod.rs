@@ -74,7 +74,7 @@ impl Listing {
         let labels = |args: &[Value]| {
             let name = args.first().map(ToString::to_string).unwrap_or_default();
             let short = name.rsplit('.').next().unwrap_or_default();
-            Ok(Value::String(short.replace(['-', '_'], " ").to_uppercase().into()))
+            Ok(Value::String(short.replace(['-', '_'], " ").into()))
         };
         row.insert(Arc::from("Label"), Value::Function(Arc::new(labels)));
         for (field, header) in self.headers {
@@ -90,14 +90,15 @@ impl Listing {
     pub(crate) fn render(&self, format: &str, rows: Vec<Row>) -> Result<String, CommandError> {
         let rows = rows.into_iter().map(|row| Value::Map(Arc::new(row)));
         match shape(format, &self.default) {
-            Shape::Json => Ok(rows.map(|row| template::json_text(&row) + "\n").collect()),
+            Shape::Json => Ok(rows.map(|row| template::row_text(&row) + "\n").collect()),
             Shape::Raw(text) => {
                 let template = Template::listing(&unescape(text))?;
                 rows.map(|row| Ok(template.render_row(&row)? + "\n")).collect()
             }
             Shape::Table(text) => {
-                let template = Template::listing(&unescape(text))?;
-                let mut lines = vec![template.render_row(&self.header_row())?];
+                let source = unescape(text);
+                let mut lines = vec![Template::header(&source)?.render_row(&self.header_row())?];
+                let template = Template::listing(&source)?;
                 for row in rows {
                     lines.push(template.render_row(&row)?);
                 }
@@ -180,7 +181,7 @@ mod tests {
     fn a_table_of_ones_own() {
         let text =
             listing().render(r#"table {{.Names}}\t{{.Label "com.example.tier"}}"#, rows()).unwrap();
-        assert_eq!(text, "NAMES     TIER\none       web\ntwo       \n");
+        assert_eq!(text, "NAMES     tier\none       web\ntwo       \n");
     }
 
     #[test]

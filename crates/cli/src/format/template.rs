@@ -83,14 +83,25 @@ const MAPS: &[&str] = &[
     "Sysctls",
 ];
 
-/// Fields that Docker leaves out when empty although its templates may name them.
-const OPTIONAL: &[(&str, &str)] = &[
-    ("State", "Health"),
-    ("Config", "Healthcheck"),
-    ("Config", "ExposedPorts"),
-    ("HostConfig", "Init"),
-    ("", "SizeRw"),
-    ("", "SizeRootFs"),
+/// Objects that the engine leaves out when there is nothing in them, although templates may name them: parent and name. They
+/// count as false.
+const ABSENT_OBJECTS: &[(&str, &str)] =
+    &[("State", "Health"), ("Config", "Healthcheck"), ("Config", "ExposedPorts")];
+
+/// Values that the engine leaves out.
+const ABSENT_VALUES: &[(&str, &str)] =
+    &[("HostConfig", "Init"), ("", "SizeRw"), ("", "SizeRootFs"), ("", "Status"), ("", "From")];
+
+/// Names of Docker's Go fields whose JSON names differ; templates may use either.
+const ALIASES: &[(&str, &str)] = &[
+    ("Id", "ID"),
+    ("id", "ID"),
+    ("ApiVersion", "APIVersion"),
+    ("status", "Status"),
+    ("from", "From"),
+    ("scope", "Scope"),
+    ("time", "Time"),
+    ("timeNano", "TimeNano"),
 ];
 
 struct Converter<'a> {
@@ -128,13 +139,34 @@ impl Converter<'_> {
             .iter()
             .map(|(name, value)| (Arc::from(name.as_str()), self.value(name, value)))
             .collect();
-        for (_, name) in OPTIONAL.iter().filter(|(parent, _)| *parent == key) {
-            if !map.contains_key(*name) && (!key.is_empty() || map.contains_key("HostConfig")) {
-                map.insert(Arc::from(*name), Value::Nil);
+        for (json, go) in ALIASES {
+            if let (Some(value), false) = (map.get(*json).cloned(), map.contains_key(*go)) {
+                map.insert(Arc::from(*go), value);
             }
+        }
+        let absent = |table: &'static [(&str, &str)]| {
+            table
+                .iter()
+                .filter(move |(parent, _)| *parent == key)
+                .map(|(_, name)| Arc::<str>::from(*name))
+        };
+        for name in absent(ABSENT_OBJECTS) {
+            map.entry(name).or_insert_with(|| Value::Map(Arc::new(BTreeMap::new())));
+        }
+        // Members of lists have no name of their own either: only a whole document is known by its `HostConfig` or `Actor`.
+        let whole = !key.is_empty() || map.contains_key("HostConfig") || map.contains_key("Actor");
+        for name in absent(ABSENT_VALUES).filter(|_| whole) {
+            let empty =
+                if map.contains_key("Actor") { Value::String(Arc::from("")) } else { Value::Nil };
+            map.entry(name).or_insert(empty);
         }
         map
     }
+}
+
+/// The text of a listing's row: as [`json_text`], with the three characters escaped that Go escapes for HTML.
+pub(crate) fn row_text(value: &Value) -> String {
+    json_text(value).replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
 }
 
 /// The text of a value as Go's encoder writes it; keys in order of the alphabet.
@@ -223,7 +255,9 @@ fn base(texts: &Texts) -> gotmpl::Template {
     let json = move |args: &[Value]| {
         let value = args.first().unwrap_or(&Value::Nil);
         let remembered = address(value).and_then(|at| known.lock().ok()?.get(&at).cloned());
-        string(remembered.unwrap_or_else(|| json_text(value)))
+        let fresh =
+            || if matches!(value, Value::Map(_)) { row_text(value) } else { json_text(value) };
+        string(remembered.unwrap_or_else(fresh))
     };
     gotmpl::Template::new("")
         .missing_key(MissingKey::Error)
@@ -278,6 +312,22 @@ impl Template {
             .map_err(|error| CommandError::plain(format!("failed to parse template: {error}")))
     }
 
+    /// Parses a template of a listing for its header: functions that change words leave the column names alone.
+    ///
+    /// # Errors
+    /// As [`Template::listing`].
+    pub(crate) fn header(source: &str) -> Result<Self, CommandError> {
+        Self::parse_with(source, |template| {
+            ["json", "split", "join", "title", "lower", "upper", "truncate"].into_iter().fold(
+                template,
+                |template, name| {
+                    template.func(name, |args| Ok(args.first().cloned().unwrap_or(Value::Nil)))
+                },
+            )
+        })
+        .map_err(|error| CommandError::plain(format!("failed to parse template: {error}")))
+    }
+
     /// Parses a template of `inspect` and its relatives.
     ///
     /// # Errors
@@ -290,8 +340,15 @@ impl Template {
     }
 
     fn parse(source: &str) -> Result<Self, String> {
+        Self::parse_with(source, |template| template)
+    }
+
+    fn parse_with(
+        source: &str,
+        change: impl FnOnce(gotmpl::Template) -> gotmpl::Template,
+    ) -> Result<Self, String> {
         let texts = Texts::default();
-        let inner = base(&texts)
+        let inner = change(base(&texts))
             .parse(&spell_methods(source))
             .map_err(|error| go_parse_words(&error.to_string()))?;
         Ok(Self { inner, source: source.to_owned(), texts })
@@ -307,10 +364,12 @@ impl Template {
     /// Renders a document.
     pub(crate) fn render(&self, document: &Document) -> Result<String, CommandError> {
         let value = Converter { texts: &self.texts }.value("", document);
-        self.inner.execute_to_string(&value).map_err(|error| CommandError::Coded {
+        let text = self.inner.execute_to_string(&value).map_err(|error| CommandError::Coded {
             code: 1,
             message: format!("template parsing error: {}", self.words(&error)),
-        })
+        })?;
+        // A null of the document is a nil pointer to Docker's template, not a missing value.
+        Ok(text.replace("<no value>", "<nil>"))
     }
 
     /// Go's words for a failure, with the place in the template.
@@ -324,6 +383,10 @@ impl Template {
             };
         };
         let (at, chain) = self.place(key);
+        let absent = ABSENT_OBJECTS
+            .iter()
+            .find(|(parent, name)| chain.starts_with(&format!(".{parent}.{name}.")));
+        let key = absent.map_or(key.as_str(), |(_, name)| name);
         format!(
             "template: :1:{at}: executing \"\" at <{chain}>: map has no entry for key \"{key}\""
         )
@@ -403,6 +466,15 @@ mod tests {
     // What docker 28.2.2 prints for the same templates.
     #[test]
     fn a_missing_field_is_named_as_go_names_it() {
+        assert_eq!(
+            render("{{.State.Health.Status}}"),
+            r#"ERROR template parsing error: template: :1:8: executing "" at <.State.Health.Status>: map has no entry for key "Health""#
+        );
+        assert_eq!(
+            render("{{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}}"),
+            "none"
+        );
+        assert_eq!(render("{{.ID}}"), "abc");
         assert_eq!(
             render("{{.Foo}}"),
             r#"ERROR template parsing error: template: :1:2: executing "" at <.Foo>: map has no entry for key "Foo""#
