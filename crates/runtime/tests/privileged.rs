@@ -1,0 +1,526 @@
+//! The program against a real kernel: containers from a busybox, in a private `--root` and private cgroups.
+//!
+//! They need root, cgroups that can be written, and a static busybox. Where one of these is missing a test says `SKIPPED` and why;
+//! whoever counts tests counts those lines.
+#![allow(clippy::print_stderr, reason = "a skipped test says so")]
+
+use std::fs;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use sys::cgroup::Cgroups;
+use tempfile::TempDir;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_belljar-runtime");
+
+fn busybox() -> Option<PathBuf> {
+    ["/bin/busybox", "/usr/bin/busybox", "/bin/busybox.static"]
+        .into_iter()
+        .map(PathBuf::from)
+        .find(|path| path.exists())
+}
+
+/// Tells why the tests cannot run here.
+fn missing() -> Option<String> {
+    if !rustix::process::geteuid().is_root() {
+        return Some("not root".into());
+    }
+    let Ok(cgroups) = Cgroups::detect() else { return Some("no cgroups".into()) };
+    let probe = cgroups.group(&format!("/belljar-test-probe-{}", std::process::id()));
+    match probe.create() {
+        Ok(made) => made.undo(),
+        Err(error) => return Some(format!("cgroups cannot be made: {error}")),
+    }
+    busybox().is_none().then(|| "no busybox".to_owned())
+}
+
+/// A bundle, a root directory for the runtime, and a name for a container; everything goes when it is dropped.
+struct Bench {
+    dir: TempDir,
+    id: String,
+    spec: Value,
+}
+
+impl Bench {
+    /// `None`, with a line that says so, where privileged tests cannot run.
+    fn new(name: &str, args: &[&str]) -> Option<Self> {
+        if let Some(why) = missing() {
+            eprintln!("SKIPPED privileged_{name}: {why}");
+            return None;
+        }
+        let dir = tempfile::Builder::new().prefix("belljar-runtime-").tempdir().unwrap();
+        let rootfs = dir.path().join("bundle/rootfs");
+        for directory in ["bin", "proc", "sys", "dev", "etc", "tmp"] {
+            fs::create_dir_all(rootfs.join(directory)).unwrap();
+        }
+        fs::copy(busybox().unwrap(), rootfs.join("bin/busybox")).unwrap();
+        for applet in
+            ["sh", "sleep", "true", "cat", "id", "ls", "kill", "stat", "mount", "readlink"]
+        {
+            symlink("busybox", rootfs.join("bin").join(applet)).unwrap();
+        }
+        fs::write(rootfs.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n").unwrap();
+        let id = format!("{name}-{}", std::process::id());
+        let spec = spec(args, &format!("/belljar-test/{id}"));
+        Some(Self { dir, id, spec })
+    }
+
+    fn bundle(&self) -> PathBuf {
+        self.dir.path().join("bundle")
+    }
+
+    fn root(&self) -> PathBuf {
+        self.dir.path().join("root")
+    }
+
+    fn write_spec(&self) {
+        fs::write(self.bundle().join("config.json"), self.spec.to_string()).unwrap();
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command.arg("--root").arg(self.root()).args(words).stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, words: &[&str]) -> Output {
+        self.command(words).output().unwrap()
+    }
+
+    /// Runs `create` with the standard output of the container in a file, since pipes would be kept open by it.
+    fn create(&self, more: &[&str]) -> Output {
+        self.write_spec();
+        let out = fs::File::create(self.dir.path().join("out")).unwrap();
+        let log = self.dir.path().join("log");
+        let mut command = Command::new(PROGRAM);
+        command.arg("--root").arg(self.root()).arg("--log").arg(&log);
+        command.args(["--log-format", "json", "create"]).args(more);
+        command.arg("--bundle").arg(self.bundle()).arg(&self.id);
+        command.stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(out);
+        command.output().unwrap()
+    }
+
+    fn output(&self) -> String {
+        fs::read_to_string(self.dir.path().join("out")).unwrap()
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+
+    fn state(&self) -> Value {
+        let output = self.run(&["state", &self.id]);
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    fn wait_for(&self, what: &str, mut done: impl FnMut() -> bool) {
+        let start = Instant::now();
+        while !done() {
+            assert!(start.elapsed() < Duration::from_secs(20), "no {what}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn wait_for_status(&self, status: &str) {
+        self.wait_for(status, || self.state()["status"] == status);
+    }
+
+    fn group(&self) -> sys::cgroup::Group {
+        Cgroups::detect().unwrap().group(&format!("/belljar-test/{}", self.id))
+    }
+
+    /// Runs the whole container in the foreground and returns its code and output.
+    fn foreground(&self) -> (i32, String, String) {
+        self.write_spec();
+        let output = self.run(&["run", "--bundle", self.bundle().to_str().unwrap(), &self.id]);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+    }
+
+    fn assert_nothing_left(&self) {
+        assert!(!self.group().exists(), "the cgroup is left");
+        let left = fs::read_dir(self.root()).map(|list| list.count()).unwrap_or(0);
+        assert_eq!(left, 0, "the root directory is not empty");
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let path = self.dir.path().to_str().unwrap();
+        assert!(!mounts.contains(path), "a mount is left");
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        let _ = self.run(&["delete", "--force", &self.id]);
+    }
+}
+
+fn spec(args: &[&str], cgroup: &str) -> Value {
+    let capabilities = json!(["CAP_CHOWN", "CAP_KILL", "CAP_SETUID", "CAP_SETGID"]);
+    json!({
+        "ociVersion": "1.2.1",
+        "process": {
+            "user": { "uid": 0, "gid": 0 },
+            "args": args,
+            "env": ["PATH=/bin"],
+            "cwd": "/",
+            "capabilities": { "bounding": capabilities, "effective": capabilities, "permitted": capabilities },
+        },
+        "root": { "path": "rootfs" },
+        "hostname": "inside",
+        "mounts": [
+            { "destination": "/proc", "type": "proc", "source": "proc" },
+            { "destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755"] },
+            { "destination": "/dev/pts", "type": "devpts", "source": "devpts",
+              "options": ["newinstance", "ptmxmode=0666", "mode=0620"] },
+            { "destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["ro"] },
+            { "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["ro"] },
+        ],
+        "linux": {
+            "cgroupsPath": cgroup,
+            "namespaces": [
+                { "type": "pid" }, { "type": "network" }, { "type": "ipc" }, { "type": "uts" }, { "type": "mount" },
+                { "type": "cgroup" },
+            ],
+            "maskedPaths": ["/proc/keys", "/proc/timer_list", "/proc/kcore", "/sys/firmware"],
+            "readonlyPaths": ["/proc/sys", "/proc/sysrq-trigger"],
+        },
+    })
+}
+
+#[test]
+fn privileged_a_container_goes_through_its_states() {
+    let Some(bench) = Bench::new("states", &["sh", "-c", "echo here; exec sleep 1000"]) else {
+        return;
+    };
+    let pid_file = bench.dir.path().join("pid");
+    let output = bench.create(&["--pid-file", pid_file.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", bench.output());
+    let state = bench.state();
+    assert_eq!(state["status"], "created");
+    assert_eq!(state["pid"].to_string(), fs::read_to_string(&pid_file).unwrap());
+    assert_eq!(bench.output(), "", "nothing runs before start");
+    let twice = bench.create(&[]);
+    assert_eq!(twice.status.code(), Some(1));
+    assert!(bench.log().contains("container with given ID already exists"));
+
+    assert!(bench.run(&["start", &bench.id]).status.success());
+    assert_eq!(bench.state()["status"], "running");
+    let again = bench.run(&["start", &bench.id]);
+    let text = String::from_utf8_lossy(&again.stderr).into_owned();
+    assert!(text.contains("cannot start an already running container"), "{text}");
+
+    assert!(bench.run(&["pause", &bench.id]).status.success());
+    assert_eq!(bench.state()["status"], "paused");
+    assert!(bench.run(&["resume", &bench.id]).status.success());
+    assert_eq!(bench.run(&["delete", &bench.id]).status.code(), Some(1), "it runs");
+
+    assert!(bench.run(&["kill", &bench.id, "KILL"]).status.success());
+    bench.wait_for_status("stopped");
+    let late = bench.run(&["kill", &bench.id, "TERM"]);
+    assert!(String::from_utf8_lossy(&late.stderr).contains("container not running"));
+    assert!(bench.run(&["delete", &bench.id]).status.success());
+    let gone = bench.run(&["state", &bench.id]);
+    assert!(String::from_utf8_lossy(&gone.stderr).contains("does not exist"));
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn privileged_a_missing_program_fails_at_creation_and_leaves_nothing() {
+    let Some(mut bench) = Bench::new("missing", &["nope"]) else { return };
+    let want = [
+        (json!(["nope"]), "exec: \\\"nope\\\": executable file not found in $PATH"),
+        (json!(["/etc/passwd"]), "exec: \\\"/etc/passwd\\\": permission denied"),
+        (json!(["/no/pe"]), "exec: \\\"/no/pe\\\": stat /no/pe: no such file or directory"),
+    ];
+    for (args, words) in want {
+        bench.spec["process"]["args"] = args;
+        assert_eq!(bench.create(&[]).status.code(), Some(1));
+        assert!(bench.log().contains(words), "{}", bench.log());
+        bench.assert_nothing_left();
+    }
+}
+
+#[test]
+fn privileged_failures_in_the_middle_leave_nothing() {
+    let Some(mut bench) = Bench::new("middle", &["true"]) else { return };
+    let good = bench.spec.clone();
+    let mut bad: Vec<Value> = Vec::new();
+    for mount in [
+        json!({ "destination": "/x", "type": "bind", "source": "/no/such", "options": ["rbind"] }),
+        json!({ "destination": "/x", "type": "nofs", "source": "x" }),
+        json!({ "destination": "/bin/busybox/x", "type": "tmpfs", "source": "x" }),
+    ] {
+        let mut spec = good.clone();
+        spec["mounts"].as_array_mut().unwrap().push(mount);
+        bad.push(spec);
+    }
+    let mut spec = good.clone();
+    spec["process"]["cwd"] = json!("/no/such");
+    bad.push(spec);
+    let mut spec = good.clone();
+    spec["linux"]["resources"] = json!({ "cpu": { "cpus": "4000" } });
+    bad.push(spec);
+    let mut spec = good;
+    spec["hooks"] = json!({ "createRuntime": [{ "path": "/bin/false" }] });
+    bad.push(spec);
+    for spec in bad {
+        bench.spec = spec;
+        assert_eq!(bench.create(&[]).status.code(), Some(1), "{}", bench.spec);
+        bench.assert_nothing_left();
+    }
+}
+
+#[test]
+fn privileged_the_inside_is_isolated() {
+    let script = "cat /proc/1/cgroup | while read l; do echo cgroup $l; done; readlink /proc/self/ns/net; \
+        cat /proc/sys/kernel/hostname; echo pid $$; cat /proc/keys; echo 1 > /proc/sys/kernel/panic; \
+        ls /sys/firmware; while read a b; do case $a in Cap*|NoNew*) echo $a $b;; esac; done < /proc/self/status; echo home $HOME";
+    let Some(mut bench) = Bench::new("inside", &["sh", "-c", script]) else { return };
+    bench.spec["process"]["noNewPrivileges"] = json!(true);
+    let (code, out, err) = bench.foreground();
+    assert_eq!(code, 0, "{err}");
+    for line in out.lines().filter(|line| line.starts_with("cgroup")) {
+        assert!(line.ends_with(":/"), "the container's group is its root: {line}");
+    }
+    assert!(out.contains("inside\npid 1\n"), "{out}");
+    let host = fs::read_link("/proc/self/ns/net").unwrap();
+    assert!(!out.contains(host.to_str().unwrap()));
+    assert!(err.contains("Read-only file system"), "{err}");
+    assert!(out.contains("CapEff: 00000000000000e1"), "{out}");
+    assert!(out.contains("CapBnd: 00000000000000e1") && out.contains("CapInh: 0000000000000000"));
+    assert!(out.contains("NoNewPrivs: 1") && out.contains("home /root"), "{out}");
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn privileged_exit_codes_arrive() {
+    let Some(mut bench) = Bench::new("codes", &[]) else { return };
+    for (script, code) in
+        [("exit 0", 0), ("exit 42", 42), ("(sleep 1000 & kill -9 $!; wait $!)", 137)]
+    {
+        bench.spec["process"]["args"] = json!(["sh", "-c", script]);
+        assert_eq!(bench.foreground().0, code, "{script}");
+    }
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn privileged_limits_are_the_kernels() {
+    let Some(mut bench) = Bench::new("limits", &["sleep", "1000"]) else { return };
+    bench.spec["linux"]["resources"] = json!({
+        "memory": { "limit": 67_108_864 },
+        "pids": { "limit": 17 },
+        "cpu": { "quota": 50_000, "period": 100_000 },
+    });
+    assert!(bench.create(&[]).status.success(), "{}", bench.log());
+    let stats = bench.group().stats();
+    assert_eq!(stats.memory.unwrap().limit, Some(67_108_864));
+    assert_eq!(stats.pids.unwrap().limit, Some(17));
+    assert_eq!(bench.group().processes().len(), 1, "the runtime has left the group");
+    let update = bench.run(&["update", "--memory", "32m", "--pids-limit", "9", &bench.id]);
+    assert!(update.status.success(), "{}", String::from_utf8_lossy(&update.stderr));
+    let stats = bench.group().stats();
+    assert_eq!(stats.memory.unwrap().limit, Some(32 << 20));
+    assert_eq!(stats.pids.unwrap().limit, Some(9));
+    let events = bench.run(&["events", "--stats", &bench.id]);
+    let event: Value = serde_json::from_slice(&events.stdout).unwrap();
+    assert_eq!(event["data"]["pids"]["limit"], 9);
+    assert!(bench.run(&["delete", "--force", &bench.id]).status.success());
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn privileged_exec_joins_and_reports() {
+    let Some(bench) = Bench::new("exec", &["sleep", "1000"]) else { return };
+    assert!(bench.create(&[]).status.success(), "{}", bench.log());
+    assert!(bench.run(&["start", &bench.id]).status.success());
+    let inside = bench.run(&[
+        "exec",
+        "-e",
+        "X=5",
+        &bench.id,
+        "sh",
+        "-c",
+        "echo $X $HOME; cat /proc/sys/kernel/hostname; cat /proc/self/cgroup; exit 3",
+    ]);
+    assert_eq!(inside.status.code(), Some(3));
+    let text = String::from_utf8_lossy(&inside.stdout).into_owned();
+    assert!(text.starts_with("5 /root\ninside\n"), "{text}");
+    assert!(text.lines().skip(2).all(|line| line.ends_with(":/")), "{text}");
+    let capabilities = bench.run(&["exec", &bench.id, "cat", "/proc/self/status"]);
+    assert!(String::from_utf8_lossy(&capabilities.stdout).contains("CapInh:\t0000000000000000"));
+    let nope = bench.run(&["exec", &bench.id, "nope"]);
+    assert_eq!(nope.status.code(), Some(255));
+    let text = String::from_utf8_lossy(&nope.stderr).into_owned();
+    assert!(text.contains("executable file not found in $PATH"), "{text}");
+    bench.run(&["pause", &bench.id]);
+    let paused = bench.run(&["exec", &bench.id, "true"]);
+    assert!(String::from_utf8_lossy(&paused.stderr).contains("cannot exec in a paused container"));
+    assert!(bench.run(&["delete", "--force", &bench.id]).status.success());
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn privileged_hostile_roots_reach_nothing_outside() {
+    let Some(mut bench) = Bench::new("hostile", &["true"]) else { return };
+    let outside = bench.dir.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    let rootfs = bench.bundle().join("rootfs");
+    let good = bench.spec.clone();
+    for name in ["proc", "sys", "dev"] {
+        fs::remove_dir(rootfs.join(name)).unwrap();
+        symlink(&outside, rootfs.join(name)).unwrap();
+        bench.spec = good.clone();
+        if name == "dev" {
+            let mounts = bench.spec["mounts"].as_array_mut().unwrap();
+            mounts.retain(|mount| !mount["destination"].as_str().unwrap().starts_with("/dev"));
+        }
+        assert_eq!(bench.create(&[]).status.code(), Some(1), "{name} is a link");
+        assert!(bench.log().contains("too many levels of symbolic links"), "{}", bench.log());
+        bench.assert_nothing_left();
+        fs::remove_file(rootfs.join(name)).unwrap();
+        fs::create_dir(rootfs.join(name)).unwrap();
+    }
+    symlink("../../../../../../../..", rootfs.join("up")).unwrap();
+    bench.spec = good;
+    let target = format!("/up{}/made", outside.display());
+    bench.spec["mounts"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({ "destination": target, "type": "tmpfs", "source": "x" }));
+    assert_eq!(bench.foreground().0, 0);
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 0, "nothing was made outside");
+    bench.spec["process"]["cwd"] = json!("/proc/self/fd/7");
+    for number in 3..20 {
+        bench.spec["process"]["cwd"] = json!(format!("/proc/self/fd/{number}/../../.."));
+        let (code, out, _) = bench.foreground();
+        assert_ne!((code, out.is_empty()), (0, false), "descriptor {number} leads out");
+    }
+}
+
+#[test]
+fn privileged_the_runtimes_own_file_cannot_be_written() {
+    let Some(bench) = Bench::new("own", &["true"]) else { return };
+    assert!(bench.create(&[]).status.success(), "{}", bench.log());
+    // Until it becomes the program, the first process runs the runtime's file (CVE-2019-5736).
+    let path = format!("/proc/{}/exe", bench.state()["pid"]);
+    let same = fs::metadata(&path).unwrap().len() == fs::metadata(PROGRAM).unwrap().len();
+    assert!(same, "the process has become the program too early");
+    let refused = fs::OpenOptions::new().append(true).open(&path).unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::ReadOnlyFilesystem, "{refused}");
+}
+
+#[test]
+fn privileged_a_terminal_comes_over_the_socket() {
+    let Some(mut bench) =
+        Bench::new("terminal", &["sh", "-c", "echo hello; readlink /proc/self/fd/0"])
+    else {
+        return;
+    };
+    bench.spec["process"]["terminal"] = json!(true);
+    bench.spec["process"]["consoleSize"] = json!({ "height": 33, "width": 99 });
+    let path = bench.dir.path().join("console");
+    let listener = UnixListener::bind(&path).unwrap();
+    let output = bench.create(&["--console-socket", path.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", bench.log());
+    let (stream, _) = listener.accept().unwrap();
+    let mut fds = Vec::new();
+    sys::scm::receive(std::os::fd::AsFd::as_fd(&stream), &mut [0; 64], &mut fds).unwrap();
+    let master = fds.pop().unwrap();
+    assert!(master.as_raw_fd() > 2);
+    let size = rustix::termios::tcgetwinsize(&master).unwrap();
+    assert_eq!((size.ws_row, size.ws_col), (33, 99));
+    assert!(bench.run(&["start", &bench.id]).status.success());
+    let mut text = Vec::new();
+    let mut buffer = [0; 256];
+    while let Ok(count @ 1..) = rustix::io::read(&master, &mut buffer) {
+        text.extend(&buffer[..count]);
+    }
+    assert_eq!(String::from_utf8_lossy(&text), "hello\r\n/dev/pts/0\r\n");
+}
+
+#[test]
+fn privileged_a_seccomp_profile_is_in_force() {
+    let Some(mut bench) =
+        Bench::new("seccomp", &["sh", "-c", "mount -t tmpfs x /tmp; stat /nope; echo end"])
+    else {
+        return;
+    };
+    bench.spec["linux"]["seccomp"] = json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [
+            { "names": ["mount"], "action": "SCMP_ACT_ERRNO", "errnoRet": 5 },
+            { "names": ["stat", "newfstatat", "statx", "lstat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28 },
+        ],
+    });
+    let (code, out, err) = bench.foreground();
+    assert_eq!((code, out.as_str()), (0, "end\n"), "{err}");
+    assert!(err.contains("I/O error") || err.contains("Input/output error"), "{err}");
+    assert!(err.contains("No space left"), "{err}");
+}
+
+#[test]
+fn privileged_hooks_run_in_order() {
+    let Some(mut bench) = Bench::new("hooks", &["true"]) else { return };
+    let log = bench.dir.path().join("hooks");
+    let hook = |name: &str| json!([{ "path": "/bin/sh", "args": ["sh", "-c", format!("echo {name} >> {}", log.display())] }]);
+    bench.spec["hooks"] = json!({
+        "prestart": hook("prestart"), "createRuntime": hook("createRuntime"),
+        "createContainer": hook("createContainer"), "poststart": hook("poststart"), "poststop": hook("poststop"),
+        "startContainer": [{ "path": "/bin/sh", "args": ["sh", "-c", "echo inside > /tmp/hook"] }],
+    });
+    bench.spec["process"]["args"] = json!(["cat", "/tmp/hook"]);
+    let (code, out, err) = bench.foreground();
+    assert_eq!((code, out.as_str()), (0, "inside\n"), "{err}");
+    let order = fs::read_to_string(&log).unwrap();
+    assert_eq!(order, "prestart\ncreateRuntime\ncreateContainer\npoststart\npoststop\n");
+}
+
+#[test]
+fn privileged_the_device_program_of_version_2_decides() {
+    use sys::ebpf::{DeviceKind, DeviceRule, attach, attached, compile, load};
+    if let Some(why) = missing() {
+        eprintln!("SKIPPED privileged_the_device_program_of_version_2_decides: {why}");
+        return;
+    }
+    let cgroups = Cgroups::detect().unwrap();
+    let group = cgroups.group(&format!("/belljar-test-bpf-{}", std::process::id()));
+    let Some(directory) = group.unified().map(Path::to_owned) else {
+        eprintln!("SKIPPED privileged_the_device_program_of_version_2_decides: no cgroup2");
+        return;
+    };
+    fs::create_dir(&directory).unwrap();
+    let rule = |allow, major, minor| DeviceRule {
+        allow,
+        kind: if major == 0 { DeviceKind::All } else { DeviceKind::Character },
+        major: (major != 0).then_some(major),
+        minor: (major != 0).then_some(minor),
+        access: 7,
+    };
+    let rules = [rule(false, 0, 0), rule(true, 1, 3)];
+    let opened = fs::File::open(&directory).unwrap();
+    for _ in 0..2 {
+        // The second time replaces the first.
+        attach(&opened, load(&compile(&rules)).unwrap()).unwrap();
+        assert_eq!(attached(std::os::fd::AsFd::as_fd(&opened)).unwrap().len(), 1);
+    }
+    let try_device = |device: &str| {
+        let script = format!("echo $$ > {}/cgroup.procs; exec 3<{device}", directory.display());
+        Command::new("/bin/sh")
+            .args(["-c", &script])
+            .stderr(Stdio::null())
+            .status()
+            .unwrap()
+            .success()
+    };
+    let results = (try_device("/dev/null"), try_device("/dev/zero"));
+    let start = Instant::now();
+    while fs::remove_dir(&directory).is_err() && start.elapsed() < Duration::from_secs(5) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(results, (true, false));
+}
