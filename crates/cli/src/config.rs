@@ -119,10 +119,10 @@ impl ClientConfig {
     /// The credentials for the registry at `domain`; anonymous ones when there are none.
     pub(crate) fn credentials(&self, domain: &str) -> AuthConfig {
         let key = registry_key(domain);
-        self.from_helper(key).or_else(|| self.from_file(key)).unwrap_or_default()
+        self.helper_credentials(key).or_else(|| self.file_credentials(key)).unwrap_or_default()
     }
 
-    fn from_file(&self, key: &str) -> Option<AuthConfig> {
+    fn file_credentials(&self, key: &str) -> Option<AuthConfig> {
         let bare = |name: &str| {
             let name = name.trim_start_matches("https://").trim_start_matches("http://");
             name.split('/').next().unwrap_or_default().to_owned()
@@ -142,7 +142,7 @@ impl ClientConfig {
         })
     }
 
-    fn from_helper(&self, key: &str) -> Option<AuthConfig> {
+    fn helper_credentials(&self, key: &str) -> Option<AuthConfig> {
         let answer = ask(&self.helper(key)?, "get", key)?;
         let secret: Secret = serde_json::from_slice(&answer).ok()?;
         let mut auth = AuthConfig { serveraddress: key.to_owned(), ..AuthConfig::default() };

@@ -2,6 +2,8 @@
 //!
 //! What is looked at is what leaves the program: the order of its requests, its output, its exit code.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;

@@ -109,7 +109,7 @@ fn runtimes(report: &mut Report, info: &Document) {
             match part.split_once('=') {
                 Some(("name", name)) if at == 0 => report.0.push_str(&format!("  {name}\n")),
                 Some(("profile", profile)) => {
-                    report.0.push_str(&format!("   Profile: {profile}\n"))
+                    report.0.push_str(&format!("   Profile: {profile}\n"));
                 }
                 Some((key, value)) => report.line(3, key, value),
                 None => report.0.push_str(&format!("  {part}\n")),

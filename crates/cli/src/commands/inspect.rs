@@ -101,7 +101,7 @@ impl Look<'_> {
             match self.find(client, name).await {
                 Ok(document) => found.push(document),
                 Err(error @ (CommandError::Api { .. } | CommandError::Plain(_))) => {
-                    failures.push(error)
+                    failures.push(error);
                 }
                 Err(error) => return Err(error),
             }

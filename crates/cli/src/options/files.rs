@@ -32,7 +32,7 @@ fn read(path: &str, take_own: bool) -> Result<Vec<String>, CommandError> {
         match (value, take_own) {
             (Some(value), _) => lines.push(format!("{name}={value}")),
             (None, true) => {
-                lines.extend(std::env::var(name).ok().map(|value| format!("{name}={value}")))
+                lines.extend(std::env::var(name).ok().map(|value| format!("{name}={value}")));
             }
             (None, false) => lines.push(name.to_owned()),
         }
