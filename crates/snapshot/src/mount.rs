@@ -5,7 +5,7 @@
 //! (`lowerdir+`, Linux 6.7); on older kernels all in one string, and when that does not fit a page, by descriptors.
 
 use std::ffi::CString;
-use std::io::{self, Read as _};
+use std::io::Read as _;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -40,8 +40,8 @@ impl Store {
         }
         let mounted = match mount_new(&lower, &fs) {
             // No fsopen (before 5.2, or a seccomp filter around us), no lowerdir+ (before 6.7), or a path too long for it.
-            Err(Refusal { errno: Errno::NOSYS | Errno::INVAL | Errno::PERM, .. }) => {
-                mount_old(&lower, &fs)
+            Err(first @ Refusal { errno: Errno::NOSYS | Errno::INVAL | Errno::PERM, .. }) => {
+                mount_old(&lower, &fs).map_err(|second| first.or(second))
             }
             other => other,
         };
@@ -91,6 +91,13 @@ fn is_mounted(path: &Path) -> rustix::io::Result<bool> {
 struct Refusal {
     errno: Errno,
     said: String,
+}
+
+impl Refusal {
+    /// Chooses between what the new and what the old way to mount answered: the new one has words, unless they are about the way itself.
+    fn or(self, old: Self) -> Self {
+        if self.said.is_empty() || self.said.contains("lowerdir+") { old } else { self }
+    }
 }
 
 impl From<Errno> for Refusal {
@@ -212,10 +219,4 @@ fn options(lower: &[PathBuf], own: &[PathBuf], switches: &str) -> CString {
         options.extend_from_slice(switches.as_bytes());
     }
     CString::new(options).unwrap_or_default()
-}
-
-impl From<Refusal> for io::Error {
-    fn from(refusal: Refusal) -> Self {
-        refusal.errno.into()
-    }
 }

@@ -70,10 +70,7 @@ pub fn create_new(path: &Path) -> io::Result<File> {
 /// # Errors
 /// What write(2) answers.
 pub fn write_all(file: &mut File, bytes: &[u8]) -> io::Result<()> {
-    if let Err(stop) = failpoint::pass() {
-        let _ = file.write_all(&bytes[..bytes.len() / 2]);
-        return Err(stop);
-    }
+    failpoint::pass_or_tear(|| drop(file.write_all(&bytes[..bytes.len() / 2])))?;
     file.write_all(bytes)
 }
 
@@ -174,12 +171,20 @@ pub fn remove_file(path: &Path) -> io::Result<()> {
 /// # Errors
 /// As [`remove_tree_at`].
 pub fn remove_tree(path: &Path) -> io::Result<()> {
-    failpoint::pass()?;
+    failpoint::pass_or_tear(|| remove_half(path))?;
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     match rustix::fs::open(parent(path)?, flags, Mode::empty()) {
         Ok(parent) => remove_tree_at(parent.as_fd(), Path::new(name)),
         Err(error) => absent_is_fine(Err(error.into())),
+    }
+}
+
+/// What a kill in the middle of a removal leaves: some of it.
+fn remove_half(path: &Path) {
+    let names = names(path).unwrap_or_default();
+    for name in &names[..names.len().div_ceil(2)] {
+        let _ = fs::remove_dir_all(path.join(name)).or_else(|_| fs::remove_file(path.join(name)));
     }
 }
 

@@ -271,10 +271,10 @@ fn containers_come_and_go(open: Open<'_>) {
 
 fn long_stacks_work(open: Open<'_>) {
     with_store(open, |store, root| {
-        let chains = commit_stack(&store, 127, |_, _| {}).expect("commit");
+        let chains = commit_stack(&store, 40, |_, _| {}).expect("commit");
         let id = container_id(4);
         let made = store.prepare(&id, chains.last(), &InitEntry::docker()).expect("prepare");
-        assert_eq!(made.lower.len(), 128);
+        assert_eq!(made.lower.len(), 41);
         assert_eq!(open(root).expect("open").container(&id), Some(made));
     });
 }

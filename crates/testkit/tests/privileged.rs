@@ -221,6 +221,26 @@ fn privileged_a_packed_container_applied_again_looks_the_same() {
 }
 
 #[test]
+fn privileged_a_refused_mount_says_what_the_kernel_said() {
+    let Some((_disk, outer, chains)) = store(1) else { return };
+    let id = container_id(1);
+    outer.prepare(&id, chains.last(), &[]).unwrap();
+    let merged = outer.mount(&id).unwrap();
+    // An overlay cannot have its upper directory on another overlay.
+    let inner = snapshot::Store::open(merged.join("nested")).unwrap();
+    let made = inner.prepare(&id, None, &[]).unwrap();
+    let error = inner.mount(&id).unwrap_err();
+    let words = Chain(&error).to_string();
+    let start = format!("mount overlay at `{}`: overlay: filesystem on ", made.merged.display());
+    assert!(words.starts_with(&start), "{words}");
+    assert!(
+        words.ends_with("not supported as upperdir: Invalid argument (os error 22)"),
+        "{words}"
+    );
+    outer.remove(&id).unwrap();
+}
+
+#[test]
 fn privileged_the_longest_stack_mounts() {
     let Some((_disk, store, chains)) = store(127) else { return };
     let id = container_id(1);

@@ -1,7 +1,8 @@
 //! Stops the calling thread's disk work at a chosen step.
 //!
 //! A test arms the thread with a number; the step with that number and every later one fails with [`STOPPED`], so that clean-up code
-//! cannot tidy what a killed process could not have tidied. Unarmed, a step costs one thread-local load.
+//! cannot tidy what a killed process could not have tidied. The step that is stopped first may be left half done, as a kill
+//! leaves it. Unarmed, a step costs one thread-local load.
 
 use std::cell::Cell;
 use std::io;
@@ -10,19 +11,30 @@ use std::io;
 pub const STOPPED: &str = "stopped at a failpoint";
 
 thread_local! {
-    static LEFT: Cell<Option<u64>> = const { Cell::new(None) };
+    static STATE: Cell<State> = const { Cell::new(State::Unarmed) };
     static PASSED: Cell<u64> = const { Cell::new(0) };
+}
+
+#[derive(Clone, Copy)]
+enum State {
+    Unarmed,
+    Armed {
+        left: u64,
+    },
+    /// At the very step that is stopped.
+    Stopping,
+    Stopped,
 }
 
 /// Lets `steps` steps of this thread pass and stops all later ones until [`disarm`].
 pub fn arm(steps: u64) {
-    LEFT.set(Some(steps));
+    STATE.set(State::Armed { left: steps });
     PASSED.set(0);
 }
 
 /// Lets every step pass again; returns how many passed since [`arm`].
 pub fn disarm() -> u64 {
-    LEFT.set(None);
+    STATE.set(State::Unarmed);
     PASSED.get()
 }
 
@@ -31,13 +43,27 @@ pub fn disarm() -> u64 {
 /// # Errors
 /// [`STOPPED`] when the thread is armed and its steps are used up.
 pub fn pass() -> io::Result<()> {
-    match LEFT.get() {
-        None => Ok(()),
-        Some(0) => Err(io::Error::other(STOPPED)),
-        Some(left) => {
-            LEFT.set(Some(left - 1));
+    match STATE.get() {
+        State::Unarmed => return Ok(()),
+        State::Armed { left: 0 } => STATE.set(State::Stopping),
+        State::Armed { left } => {
+            STATE.set(State::Armed { left: left - 1 });
             PASSED.set(PASSED.get() + 1);
-            Ok(())
+            return Ok(());
         }
+        State::Stopping | State::Stopped => STATE.set(State::Stopped),
     }
+    Err(io::Error::other(STOPPED))
+}
+
+/// Passes one step that a kill can leave half done: the first one that is stopped does `half` of its work.
+///
+/// # Errors
+/// As [`pass`].
+pub fn pass_or_tear(half: impl FnOnce()) -> io::Result<()> {
+    let passed = pass();
+    if passed.is_err() && matches!(STATE.get(), State::Stopping) {
+        half();
+    }
+    passed
 }
