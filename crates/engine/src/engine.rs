@@ -11,6 +11,7 @@ use types::{ContainerId, Kind};
 use crate::actor::Command;
 use crate::events::{EventStream, Events, Subject};
 use crate::exec::Exec;
+use crate::mountpoint::MountPoint;
 use crate::options::EngineOptions;
 use crate::record::Record;
 use crate::request::EventsRequest;
@@ -199,7 +200,7 @@ impl Engine {
             merged: fs.merged,
         });
         let mut mounts: Vec<_> =
-            record.mounts.iter().filter(|mount| !mount.hidden).map(|mount| mount.view()).collect();
+            record.mounts.iter().filter(|mount| !mount.hidden).map(MountPoint::view).collect();
         mounts.sort_by(|a, b| a.destination.cmp(&b.destination));
         ContainerView {
             id: record.id.clone(),

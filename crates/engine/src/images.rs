@@ -114,7 +114,7 @@ impl Engine {
         for step in removed {
             match step {
                 Removed::Untagged { reference, id } => {
-                    self.tell_image("untag", &id.to_string(), reference)
+                    self.tell_image("untag", &id.to_string(), reference);
                 }
                 Removed::Image(id) => self.tell_image("delete", &id.to_string(), &id.to_string()),
                 Removed::Layer(_) => {}

@@ -143,7 +143,7 @@ impl Engine {
         let stops = signal == signals::KILL
             || signal == signals::stop_signal(view.config.stop_signal.as_deref());
         let mut progress = handle.progress.subscribe();
-        self.ask(&*handle, |reply| Command::Signal { signal, stop: stops, reply }).await?;
+        self.ask(&handle, |reply| Command::Signal { signal, stop: stops, reply }).await?;
         if signal == signals::KILL && !ended(&mut progress, Some(DEATH)).await {
             return Err(EngineError::internal(format!(
                 "cannot kill container: {}: tried to kill container, but did not receive an exit event",
@@ -184,7 +184,7 @@ impl Engine {
                 "Invalid container name ({new_name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
             )));
         }
-        self.ask(&*handle, |reply| Command::Rename { name: new_name, reply }).await
+        self.ask(&handle, |reply| Command::Rename { name: new_name, reply }).await
     }
 
     /// Removes a container.
@@ -198,7 +198,7 @@ impl Engine {
             self.signal(&handle, signals::KILL, true).await?;
             ended(&mut progress, Some(DEATH)).await;
         }
-        let asked = self.ask(&*handle, |reply| Command::Remove { request, reply }).await;
+        let asked = self.ask(&handle, |reply| Command::Remove { request, reply }).await;
         match asked {
             // --rm was faster.
             Err(error) if error.kind() == types::Kind::NotFound && request.force => Ok(()),
@@ -269,7 +269,7 @@ impl Engine {
             }
             let bytes = self.measure(&view).await.map_or(0, |size| size.rw_bytes);
             let request = RemoveRequest::default();
-            if self.ask(&*handle, |reply| Command::Remove { request, reply }).await.is_ok() {
+            if self.ask(&handle, |reply| Command::Remove { request, reply }).await.is_ok() {
                 pruned.space_reclaimed = pruned.space_reclaimed.saturating_add(bytes);
                 pruned.deleted.push(view.id.to_string());
             }

@@ -40,7 +40,7 @@ impl Engine {
         check_words(filters)?;
         let mut views: Vec<Arc<ContainerView>> =
             self.roster.all().iter().map(|handle| self.complete(handle)).collect();
-        views.sort_by(|a, b| b.created.cmp(&a.created));
+        views.sort_by_key(|view| std::cmp::Reverse(view.created));
         let everyone = request.all
             || request.limit.is_some()
             || filters.has("status")

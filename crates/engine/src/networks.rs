@@ -198,7 +198,7 @@ impl Engine {
         match self.find(container) {
             Err(_) if force => Ok(()),
             Err(error) => Err(error),
-            Ok(handle) => self.ask(&*handle, |reply| Command::Networks { change, reply }).await,
+            Ok(handle) => self.ask(&handle, |reply| Command::Networks { change, reply }).await,
         }
     }
 

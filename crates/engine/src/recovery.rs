@@ -12,6 +12,7 @@
 //! | removing        |              |           |               | the removal is finished                     |
 
 use std::collections::HashSet;
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -111,20 +112,8 @@ impl Engine {
     /// Asks the shim, then its last words, then the kernel.
     async fn look(&self, record: &Record) -> Found {
         let dir = self.shim_dir(&record.id);
-        if let Ok((link, heard)) = ShimLink::connect(&dir).await {
-            if let Ok(state) = link.state().await {
-                match (state.phase, state.pid) {
-                    (ContainerPhase::Running, Some(pid)) => return Found::Served(link, heard, pid),
-                    (ContainerPhase::Exited, _) if record.state.status.is_alive() => {
-                        if let Some(exit) = state.exit {
-                            return Found::Ended(exit);
-                        }
-                    }
-                    _ => {
-                        let _ = link.demand(ShimRequest::Shutdown, None).await;
-                    }
-                }
-            }
+        if let Some(found) = ask_shim(&dir, record).await {
+            return found;
         }
         if !record.state.status.is_alive() {
             return Found::CutOff;
@@ -178,14 +167,31 @@ impl Engine {
     }
 }
 
+/// What the shim says, if there is one that serves a running container.
+async fn ask_shim(dir: &Path, record: &Record) -> Option<Found> {
+    let (link, heard) = ShimLink::connect(dir).await.ok()?;
+    let state = link.state().await.ok()?;
+    match (state.phase, state.pid, state.exit) {
+        (ContainerPhase::Running, Some(pid), _) => Some(Found::Served(link, heard, pid)),
+        (ContainerPhase::Exited, _, Some(exit)) if record.state.status.is_alive() => {
+            Some(Found::Ended(exit))
+        }
+        _ => {
+            let _ = link.demand(ShimRequest::Shutdown, None).await;
+            None
+        }
+    }
+}
+
 /// Removes the directories named by ids that are not to be kept.
 fn sweep_dirs(dir: &Path, keep: impl Fn(&ContainerId) -> bool) {
     for name in file::names(dir).unwrap_or_default() {
         let id = name.to_str().and_then(|name| name.parse::<ContainerId>().ok());
-        if id.is_some_and(|id| !keep(&id)) {
-            if let Err(error) = file::remove_tree(&dir.join(&name)) {
-                tracing::warn!(%error, path = %dir.join(&name).display(), "not swept");
-            }
+        if id.is_none_or(|id| keep(&id)) {
+            continue;
+        }
+        if let Err(error) = file::remove_tree(&dir.join(&name)) {
+            tracing::warn!(%error, path = %dir.join(&name).display(), "not swept");
         }
     }
 }
@@ -259,11 +265,10 @@ impl Actor {
     async fn cut_off(&mut self) {
         let pid = self.record.state.pid;
         let started = self.record.state.pid_start;
-        if started != 0 && crate::evidence::lives(pid, started) {
-            if let Ok(pidfd) = sys::pidfd::open(pid) {
-                let _ =
-                    sys::pidfd::send_signal(std::os::fd::AsFd::as_fd(&pidfd), crate::signals::KILL);
-            }
+        if crate::evidence::lives(pid, started)
+            && let Ok(pidfd) = sys::pidfd::open(pid)
+        {
+            let _ = sys::pidfd::send_signal(pidfd.as_fd(), crate::signals::KILL);
         }
         let endpoints = std::mem::take(&mut self.record.state.endpoints);
         self.tear_down(endpoints).await;

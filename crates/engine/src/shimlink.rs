@@ -150,7 +150,7 @@ impl ShimLink {
             match self.stream.try_io(Interest::WRITABLE, write) {
                 Ok(count) => sent += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.stream.writable().await?
+                    self.stream.writable().await?;
                 }
                 Err(error) => return Err(error),
             }

@@ -3,6 +3,8 @@
 //! Needs root, the programs beside the test (`cargo build -p shim -p runtime`), and a static `busybox` on the host, of which an image
 //! is made. Where one is missing the test says so on its first line and passes: the privileged run counts these.
 
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests")]
+
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
@@ -45,10 +47,18 @@ fn busybox_tar() -> Option<Vec<u8>> {
         add(dir, tar::EntryType::Directory, 0o755, b"", None);
     }
     add("bin/busybox", tar::EntryType::Regular, 0o755, &busybox, None);
-    for name in ["sh", "sleep", "cat", "true", "id", "ls", "kill", "hostname", "mount", "head", "tr", "echo"] {
+    for name in [
+        "sh", "sleep", "cat", "true", "id", "ls", "kill", "hostname", "mount", "head", "tr", "echo",
+    ] {
         add(&format!("bin/{name}"), tar::EntryType::Symlink, 0o777, b"", Some("busybox"));
     }
-    add("etc/passwd", tar::EntryType::Regular, 0o644, b"root:x:0:0::/root:/bin/sh\nu:x:1000:1000::/home/u:/bin/sh\n", None);
+    add(
+        "etc/passwd",
+        tar::EntryType::Regular,
+        0o644,
+        b"root:x:0:0::/root:/bin/sh\nu:x:1000:1000::/home/u:/bin/sh\n",
+        None,
+    );
     add("etc/group", tar::EntryType::Regular, 0o644, b"root:x:0:\nwheel:x:10:u\n", None);
     add("etc/secret", tar::EntryType::Regular, 0o644, b"not executable", None);
     add("data/file", tar::EntryType::Regular, 0o644, b"from the image", None);
@@ -133,7 +143,13 @@ fn ask(name: &str, command: &[&str]) -> CreateRequest {
 /// Attaches to stdout and stderr; the other end gives all output when the container has ended.
 async fn attach(engine: &Engine, name: &str, stdin: bool) -> UnixStream {
     let (ours, theirs) = UnixStream::pair().unwrap();
-    let request = AttachRequest { stdin, stdout: true, stderr: true, stream: true, ..AttachRequest::default() };
+    let request = AttachRequest {
+        stdin,
+        stdout: true,
+        stderr: true,
+        stream: true,
+        ..AttachRequest::default()
+    };
     let ticket = engine.attach(name, request).await.unwrap();
     ticket.connect(theirs.into(), Vec::new()).await.unwrap();
     ours
@@ -166,7 +182,8 @@ async fn run(engine: &Engine, request: CreateRequest) -> (i64, String, String) {
     let wait = engine.wait(&name, WaitCondition::NextExit).await.unwrap();
     engine.start(&name).await.unwrap();
     let (out, err) = output(stream).await;
-    let code = tokio::time::timeout(Duration::from_secs(20), wait.outcome()).await.unwrap().status_code;
+    let code =
+        tokio::time::timeout(Duration::from_secs(20), wait.outcome()).await.unwrap().status_code;
     (code, out, err)
 }
 
@@ -235,9 +252,16 @@ async fn privileged_exec_stop_kill_pause_and_rename() {
     let (out, _) = output(ours).await;
     assert!(out.contains("uid=1000(u) gid=1000") && out.contains("10(wheel)"), "{out}");
     let seen = engine.exec_inspect(&exec).unwrap();
-    assert_eq!((seen.running, seen.exit_code), (false, Some(0)), "known as soon as the stream ends");
+    assert_eq!(
+        (seen.running, seen.exit_code),
+        (false, Some(0)),
+        "known as soon as the stream ends"
+    );
 
-    let exec = engine.exec_create("work", ExecConfig { cmd: words("nope").unwrap(), ..config.clone() }).await.unwrap();
+    let exec = engine
+        .exec_create("work", ExecConfig { cmd: words("nope").unwrap(), ..config.clone() })
+        .await
+        .unwrap();
     let error = engine.exec_detached(&exec).await.unwrap_err();
     assert!(error.chain().contains("executable file not found"), "{}", error.chain());
     assert_eq!(engine.exec_inspect(&exec).unwrap().exit_code, Some(127));
@@ -248,7 +272,10 @@ async fn privileged_exec_stop_kill_pause_and_rename() {
     engine.unpause("work").await.unwrap();
 
     engine.rename("work", "play").await.unwrap();
-    assert_eq!(engine.remove("play", RemoveRequest::default()).await.unwrap_err().kind(), Kind::Conflict);
+    assert_eq!(
+        engine.remove("play", RemoveRequest::default()).await.unwrap_err().kind(),
+        Kind::Conflict
+    );
     // sleep is process 1 and has no handler for SIGTERM.
     engine.stop("play", StopRequest { timeout: Some(0), ..StopRequest::default() }).await.unwrap();
     let state = engine.inspect("play").unwrap().state.clone();
@@ -265,7 +292,8 @@ async fn privileged_volumes_hold_the_images_content_and_outlive_containers() {
     let Some(engine) = bench.with_image().await else { return };
     let mut request = ask("vol", &["sh", "-c", "cat /data/file; echo new > /data/two; ls /host"]);
     let host = bench.root.path().join("host-dir");
-    request.host_config.binds = Some(vec!["keep:/data".into(), format!("{}:/host:ro", host.display())]);
+    request.host_config.binds =
+        Some(vec!["keep:/data".into(), format!("{}:/host:ro", host.display())]);
     let (code, out, err) = run(&engine, request).await;
     assert_eq!((code, out.as_str(), err.as_str()), (0, "from the image", ""));
     assert!(host.is_dir(), "-v makes a missing directory");
@@ -303,7 +331,8 @@ async fn privileged_stdin_reaches_the_process_and_auto_remove_removes() {
 async fn privileged_a_second_engine_finds_what_the_first_left() {
     let Some(bench) = Bench::new() else { return };
     let Some(first) = bench.with_image().await else { return };
-    for (name, command) in [("long", "sleep 1000"), ("short", "sleep 1"), ("orphan", "sleep 1001")] {
+    for (name, command) in [("long", "sleep 1000"), ("short", "sleep 1"), ("orphan", "sleep 1001")]
+    {
         first.create(ask(name, &command.split(' ').collect::<Vec<_>>())).await.unwrap();
         first.start(name).await.unwrap();
     }
@@ -314,20 +343,30 @@ async fn privileged_a_second_engine_finds_what_the_first_left() {
     sys::pidfd::send_signal(std::os::fd::AsFd::as_fd(&sys::pidfd::open(shim).unwrap()), 9).unwrap();
     tokio::time::sleep(Duration::from_millis(200)).await;
     let state = first.inspect("orphan").unwrap().state.clone();
-    assert_eq!((state.status, state.shim_lost), (Status::Running, true), "the container outlives its shim");
+    assert_eq!(
+        (state.status, state.shim_lost),
+        (Status::Running, true),
+        "the container outlives its shim"
+    );
 
     let second = bench.open().await;
     assert_eq!(second.inspect("long").unwrap().state.status, Status::Running);
     assert_eq!(second.inspect("orphan").unwrap().state.status, Status::Running);
     let wait = second.wait("short", WaitCondition::NotRunning).await.unwrap();
-    assert_eq!(tokio::time::timeout(Duration::from_secs(10), wait.outcome()).await.unwrap().status_code, 0);
+    assert_eq!(
+        tokio::time::timeout(Duration::from_secs(10), wait.outcome()).await.unwrap().status_code,
+        0
+    );
     let stop = StopRequest { timeout: Some(0), ..StopRequest::default() };
     second.stop("long", stop.clone()).await.unwrap();
     assert_eq!(second.inspect("long").unwrap().state.exit_code, 137);
     second.stop("orphan", stop).await.unwrap();
     let state = second.inspect("orphan").unwrap().state.clone();
     assert_eq!(state.status, Status::Exited);
-    assert!(state.exit_code == 137 || (state.exit_code == 255 && state.error.contains("unknown")), "{state:?}");
+    assert!(
+        state.exit_code == 137 || (state.exit_code == 255 && state.error.contains("unknown")),
+        "{state:?}"
+    );
     for name in ["long", "short", "orphan"] {
         second.remove(name, RemoveRequest::default()).await.unwrap();
     }
@@ -338,15 +377,20 @@ async fn privileged_the_restart_policy_restarts_and_a_stop_ends_it() {
     let Some(bench) = Bench::new() else { return };
     let Some(engine) = bench.with_image().await else { return };
     let mut request = ask("again", &["sh", "-c", "exit 3"]);
-    request.host_config.restart_policy = RestartPolicy { name: "on-failure".into(), maximum_retry_count: 2 };
+    request.host_config.restart_policy =
+        RestartPolicy { name: "on-failure".into(), maximum_retry_count: 2 };
     engine.create(request).await.unwrap();
     engine.start("again").await.unwrap();
     let wait = engine.wait("again", WaitCondition::NotRunning).await.unwrap();
-    assert_eq!(tokio::time::timeout(Duration::from_secs(20), wait.outcome()).await.unwrap().status_code, 3);
+    assert_eq!(
+        tokio::time::timeout(Duration::from_secs(20), wait.outcome()).await.unwrap().status_code,
+        3
+    );
     assert_eq!(engine.inspect("again").unwrap().restart_count, 2);
 
     let mut request = ask("ever", &["sh", "-c", "sleep 0.1"]);
-    request.host_config.restart_policy = RestartPolicy { name: "always".into(), maximum_retry_count: 0 };
+    request.host_config.restart_policy =
+        RestartPolicy { name: "always".into(), maximum_retry_count: 0 };
     engine.create(request).await.unwrap();
     engine.start("ever").await.unwrap();
     while engine.inspect("ever").unwrap().restart_count < 2 {
@@ -376,7 +420,12 @@ async fn privileged_bad_requests_have_dockers_words() {
     engine.create(ask("taken", &["true"])).await.unwrap();
     let (kind, text) = say(ask("taken", &["true"])).await;
     assert_eq!(kind, Kind::Conflict);
-    assert!(text.starts_with("Conflict. The container name \"/taken\" is already in use by container \""), "{text}");
+    assert!(
+        text.starts_with(
+            "Conflict. The container name \"/taken\" is already in use by container \""
+        ),
+        "{text}"
+    );
     assert_eq!(say(ask("-bad", &["true"])).await.0, Kind::Invalid);
     let mut request = ask("x2", &["true"]);
     request.host_config.memory = 1024;
@@ -388,7 +437,8 @@ async fn privileged_bad_requests_have_dockers_words() {
         target: "/x".into(),
         ..types::container::Mount::default()
     }]);
-    let words = "invalid mount config for type \"bind\": bind source path does not exist: /no/such/dir";
+    let words =
+        "invalid mount config for type \"bind\": bind source path does not exist: /no/such/dir";
     assert_eq!(say(request).await, (Kind::Invalid, words.into()));
     // Nothing of the refused ones is left.
     let list = engine.list(ListRequest { all: true, ..ListRequest::default() }).await.unwrap();

@@ -1,14 +1,13 @@
 //! An end, step by step: last words, state, news, teardown, and whether it starts again.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use network::Endpoint;
+use rustix::event::{PollFd, PollFlags};
 use shim_protocol::Exit;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
 use super::{Actor, BACKOFF, BACKOFF_MAX, Command, GOOD_RUN};
 use crate::engine::blocking;
@@ -144,10 +143,9 @@ impl Actor {
             tracing::warn!(error = %types::Chain(&error), container = %self.record.id, "record not written");
         }
         let (handle, run) = (Arc::clone(&self.handle), self.run);
-        tokio::spawn(async move {
-            let Ok(watched) = AsyncFd::with_interest(pidfd, Interest::READABLE) else { return };
-            let _ = watched.readable().await;
-            let code = exit_of(&watched).await;
+        // A thread of its own: this is rare, and may last as long as the container.
+        std::thread::spawn(move || {
+            let code = await_end(&pidfd);
             let _ = handle.send(Command::ProcessGone { run, code });
         });
     }
@@ -214,12 +212,16 @@ fn last_words(record: &Record) -> crate::view::DeathView {
     record.state.cgroup.as_ref().map(Cgroup::last_words).unwrap_or_default()
 }
 
-/// How a process ended that is not our child: its parent, process 1 or the nearest subreaper, must reap it first.
-async fn exit_of(pidfd: &AsyncFd<std::os::fd::OwnedFd>) -> Option<i32> {
+/// Waits for the end of a process that is not our child, and asks the kernel how it ended. Its parent, process 1 or the nearest
+/// subreaper, must reap it before the kernel tells.
+fn await_end(pidfd: &OwnedFd) -> Option<i32> {
+    while let Err(rustix::io::Errno::INTR) =
+        rustix::event::poll(&mut [PollFd::new(pidfd, PollFlags::IN)], None)
+    {}
     for _ in 0..50 {
-        match sys::pidfd::exit_of(pidfd.get_ref().as_fd()) {
+        match sys::pidfd::exit_of(pidfd.as_fd()) {
             Ok(Some(ended)) => return Some(ended.shell_code()),
-            Ok(None) => tokio::time::sleep(Duration::from_millis(20)).await,
+            Ok(None) => std::thread::sleep(Duration::from_millis(20)),
             Err(_) => return None,
         }
     }

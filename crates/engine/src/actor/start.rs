@@ -65,8 +65,8 @@ impl Actor {
 
     async fn make_ready(&mut self) -> Result<Ready> {
         let (engine, record) = (Arc::clone(&self.engine), Arc::new(self.record.clone()));
-        let link = summon(&engine, &record).await?;
-        let (link, heard) = link;
+        let (link, heard) = summon(&engine, &record).await?;
+        self.launching = Some(Arc::clone(&link));
         tokio::spawn(listen(
             Arc::clone(&engine),
             Arc::clone(&self.handle),
@@ -101,6 +101,7 @@ impl Actor {
                 None => EngineError::internal(text).with_exit_code(128),
             }
         })?;
+        self.launching = None;
         self.running(Arc::clone(&ready.live), Timestamp::now());
         self.save()?;
         crate::attach::connect_waiting(&self.handle, &ready.link).await;
@@ -146,6 +147,9 @@ impl Actor {
         self.run += 1;
         let endpoints = std::mem::take(&mut self.record.state.endpoints);
         self.tear_down(endpoints).await;
+        if let Some(link) = self.launching.take() {
+            let _ = link.demand(ShimRequest::Shutdown, None).await;
+        }
         let state = &mut self.record.state;
         state.starting = false;
         state.pid = 0;
