@@ -51,10 +51,22 @@ fn owner(path: &Path) -> Option<u32> {
     std::fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
-/// Tells whether `pid` is another process that runs this program: a number alone may have been given to someone else since.
+/// Tells whether `pid` is another process that runs this program: a number alone may have been given to someone else since, and a
+/// zombie only waits for its parent.
 fn is_daemon(pid: u32) -> bool {
-    let name = |pid: &str| std::fs::read_to_string(format!("/proc/{pid}/comm")).ok();
-    pid != std::process::id() && name(&pid.to_string()).is_some_and(|n| Some(n) == name("self"))
+    if pid == std::process::id() {
+        return false;
+    }
+    let state = |pid: &str| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // proc_pid_stat(5): `PID (NAME) STATE …`, and a name may hold parentheses.
+        let (name, rest) = stat.split_once('(')?.1.rsplit_once(')')?;
+        Some((name.to_owned(), rest.trim_start().chars().next()?))
+    };
+    let (Some((name, life)), Some((ours, _))) = (state(&pid.to_string()), state("self")) else {
+        return false;
+    };
+    name == ours && !matches!(life, 'Z' | 'X')
 }
 
 #[cfg(test)]
@@ -71,6 +83,24 @@ mod tests {
         assert_eq!(owner(&path), Some(std::process::id()));
         drop(held);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_zombie_holds_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join(main_comm().unwrap().trim_end());
+        std::os::unix::fs::symlink("/bin/sleep", &link).unwrap();
+        let mut other = std::process::Command::new(link).arg("20").spawn().unwrap();
+        other.kill().unwrap();
+        let stat = || std::fs::read_to_string(format!("/proc/{}/stat", other.id())).unwrap();
+        while !stat().contains(") Z ") {
+            std::thread::yield_now();
+        }
+        let path = dir.path().join("pid");
+        std::fs::write(&path, other.id().to_string()).unwrap();
+        let held = Pidfile::take(&path);
+        let _ = other.wait();
+        assert!(held.is_ok());
     }
 
     #[test]

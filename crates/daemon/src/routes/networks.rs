@@ -1,10 +1,12 @@
 //! `/networks/*`.
 
-use api::network::{NetworkCreate, NetworkCreated, NetworksPruned};
+use api::network::{
+    NetworkConnect, NetworkCreate, NetworkCreated, NetworkDisconnect, NetworksPruned,
+};
 use engine::{NetworkRequest, PoolView};
 use hyper::StatusCode;
 
-use crate::call::{Call, done, json, ok};
+use crate::call::{Call, bare, done, json, ok};
 use crate::failure::{Answer, Failure};
 use crate::show::network::network;
 
@@ -18,12 +20,8 @@ pub(super) async fn route(method: &str, path: &[&str], call: Call) -> Answer {
             call.engine().network_remove(name).await?;
             done()
         }
-        ("POST", [_, "connect"]) => {
-            Err(Failure::not_implemented("connecting a container to a further network"))
-        }
-        ("POST", [_, "disconnect"]) => {
-            Err(Failure::not_implemented("disconnecting a container from a network"))
-        }
+        ("POST", [name, "connect"]) => connect(call, name).await,
+        ("POST", [name, "disconnect"]) => disconnect(call, name).await,
         _ => Err(Failure::no_page()),
     }
 }
@@ -57,6 +55,21 @@ async fn create(call: Call) -> Answer {
     };
     let id = engine.network_create(request).await?;
     json(StatusCode::CREATED, &NetworkCreated { id, warning: String::new() })
+}
+
+async fn connect(call: Call, name: &str) -> Answer {
+    let engine = call.engine().clone();
+    let body: NetworkConnect = call.json().await?;
+    let settings = body.endpoint_config.unwrap_or_default();
+    engine.network_connect(name, &body.container, settings).await?;
+    bare(StatusCode::OK)
+}
+
+async fn disconnect(call: Call, name: &str) -> Answer {
+    let engine = call.engine().clone();
+    let body: NetworkDisconnect = call.json().await?;
+    engine.network_disconnect(name, &body.container, body.force).await?;
+    bare(StatusCode::OK)
 }
 
 async fn prune(call: &Call) -> Answer {

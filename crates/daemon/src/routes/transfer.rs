@@ -1,13 +1,15 @@
 //! `/images/{create,load,get}`: images on their way in and out.
 
 use std::io::{self, Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use api::auth::{self, AuthConfig};
 use api::progress::JsonMessage;
 use bytes::Bytes;
 use engine::image::{Auth, ImportRequest, Progress};
 use hyper::StatusCode;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use types::oci::image::Platform;
 use types::{Kind, Reference};
 
@@ -39,34 +41,33 @@ async fn pull(call: &Call) -> Answer {
     let auth = credentials(call);
     let (lines, mut receiver) = mpsc::channel(LINES);
     let engine = call.engine().clone();
-    let (failed, mut failure) = tokio::sync::oneshot::channel();
+    let (failed, failure) = oneshot::channel();
     tokio::spawn(async move {
-        let sink = progress_sink(lines.clone());
+        let begun = Arc::new(AtomicBool::new(false));
+        let sink = progress_sink(lines.clone(), Arc::clone(&begun));
         let end = tokio::select! {
             end = engine.pull(&reference, platform, Some(&auth), sink) => end,
             () = lines.closed() => return,
         };
-        if let Err(error) = end {
-            let error = Failure::from(error);
-            let line = JsonMessage::failure(error.message()).render();
-            // The receiver is gone once the answer has begun; the stream then carries the failure.
-            if failed.send(error).is_err() {
-                let _ = lines.send(line.into()).await;
-            }
+        let Err(error) = end.map_err(Failure::from) else { return };
+        if begun.load(Ordering::Acquire) {
+            let _ = lines.send(JsonMessage::failure(error.message()).render().into()).await;
+        } else {
+            let _ = failed.send(error);
         }
     });
-    let first = tokio::select! {
-        biased;
-        first = receiver.recv() => first,
-        Ok(failure) = &mut failure => return Err(failure),
-    };
-    drop(failure);
+    let first = receiver.recv().await;
+    if first.is_none()
+        && let Ok(error) = failure.await
+    {
+        return Err(error);
+    }
     Ok(typed(StatusCode::OK, "application/json", stream(first, receiver)))
 }
 
 /// Puts a line that was taken for a look back in front.
 fn stream(first: Option<Bytes>, mut rest: mpsc::Receiver<Bytes>) -> Body {
-    let (lines, receiver) = mpsc::channel(LINES);
+    let (lines, receiver) = mpsc::channel(DEPTH);
     tokio::spawn(async move {
         let mut next = first;
         while let Some(line) = next {
@@ -82,8 +83,13 @@ fn stream(first: Option<Bytes>, mut rest: mpsc::Receiver<Bytes>) -> Body {
     Body::Pieces(receiver)
 }
 
-fn progress_sink(lines: mpsc::Sender<Bytes>) -> impl Fn(Progress) + Send + Sync + 'static {
+/// Sends lines and notes that there was one.
+fn progress_sink(
+    lines: mpsc::Sender<Bytes>,
+    begun: Arc<AtomicBool>,
+) -> impl Fn(Progress) + Send + Sync + 'static {
     move |line| {
+        begun.store(true, Ordering::Release);
         let _ = lines.try_send(progress(&line).render().into());
     }
 }
@@ -147,7 +153,7 @@ pub(super) async fn load(call: Call) -> Answer {
     let upload = Upload::of(call);
     let (lines, receiver) = mpsc::channel::<Bytes>(LINES);
     tokio::spawn(async move {
-        let forward = (!quiet).then(|| progress_sink(lines.clone()));
+        let forward = (!quiet).then(|| progress_sink(lines.clone(), Arc::default()));
         let sink = move |line: Progress| {
             if let Some(forward) = &forward {
                 forward(line);
