@@ -3,8 +3,9 @@
 //! ```text
 //! ROOT/ID/exec.fifo    the created process reads one byte from it before it becomes the program; `start` writes and removes it
 //! ROOT/ID/state.json   written once, by rename, when the process waits; what is in it never changes
+//! ROOT/ID/.state.json  the same without a process, while the container is being created
 //! ```
-//! A crash between the two leaves a directory without `state.json`: status `creating`, and `delete --force` removes it. Whether
+//! A crash in between leaves a directory without `state.json`: no container yet, and `delete --force` removes it. Whether
 //! the process lives, is frozen, or has started is never written: it is asked of the kernel each time.
 
 use std::collections::BTreeMap;
@@ -234,17 +235,32 @@ impl Dir {
         fs::remove_file(&path).map_err(step(format!("remove `{}`", path.display())))
     }
 
+    /// Writes down what is known before the process is made, so that a creation that was cut off can be removed.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn save_draft(&self, record: &Record) -> Result<PathBuf> {
+        let draft = self.path.join(".state.json");
+        let text = serde_json::to_vec(record)
+            .map_err(|source| Error::Json { path: draft.clone(), source })?;
+        fs::write(&draft, text).map_err(step(format!("write `{}`", draft.display())))?;
+        Ok(draft)
+    }
+
     /// Writes `state.json`, complete or not at all.
     ///
     /// # Errors
     /// Those of writing and renaming.
     pub fn save(&self, record: &Record) -> Result<()> {
+        let draft = self.save_draft(record)?;
         let path = self.path.join("state.json");
-        let draft = self.path.join(".state.json");
-        let text = serde_json::to_vec(record)
-            .map_err(|source| Error::Json { path: path.clone(), source })?;
-        fs::write(&draft, text).map_err(step(format!("write `{}`", draft.display())))?;
         fs::rename(&draft, &path).map_err(step(format!("rename to `{}`", path.display())))
+    }
+
+    /// Reads what [`Dir::save_draft`] has written, if it is whole.
+    #[must_use]
+    pub fn load_draft(&self) -> Option<Record> {
+        serde_json::from_slice(&fs::read(self.path.join(".state.json")).ok()?).ok()
     }
 
     /// Reads `state.json`; `None` while the container is being created.

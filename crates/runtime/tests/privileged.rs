@@ -2,7 +2,11 @@
 //!
 //! They need root, cgroups that can be written, and a static busybox. Where one of these is missing a test says `SKIPPED` and why;
 //! whoever counts tests counts those lines.
-#![allow(clippy::print_stderr, clippy::unwrap_used, reason = "a skipped test says so, a broken one stops")]
+#![allow(
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a skipped test says so, a broken one stops"
+)]
 
 use std::fs;
 use std::os::fd::AsRawFd;
@@ -66,7 +70,7 @@ impl Bench {
         }
         fs::write(rootfs.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n").unwrap();
         let id = format!("{name}-{}", std::process::id());
-        let spec = spec(args, &format!("/belljar-test/{id}"));
+        let spec = spec(args, &format!("/belljar-test-{id}"));
         Some(Self { dir, id, spec })
     }
 
@@ -131,7 +135,7 @@ impl Bench {
     }
 
     fn group(&self) -> sys::cgroup::Group {
-        Cgroups::detect().unwrap().group(&format!("/belljar-test/{}", self.id))
+        Cgroups::detect().unwrap().group(&format!("/belljar-test-{}", self.id))
     }
 
     /// Runs the whole container in the foreground and returns its code and output.
@@ -144,7 +148,7 @@ impl Bench {
 
     fn assert_nothing_left(&self) {
         assert!(!self.group().exists(), "the cgroup is left");
-        let left = fs::read_dir(self.root()).map(|list| list.count()).unwrap_or(0);
+        let left = fs::read_dir(self.root()).map(Iterator::count).unwrap_or(0);
         assert_eq!(left, 0, "the root directory is not empty");
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
         let path = self.dir.path().to_str().unwrap();
@@ -242,6 +246,25 @@ fn privileged_a_missing_program_fails_at_creation_and_leaves_nothing() {
         assert!(bench.log().contains(words), "{}", bench.log());
         bench.assert_nothing_left();
     }
+}
+
+#[test]
+fn privileged_a_killed_creation_takes_its_process_along() {
+    let Some(mut bench) = Bench::new("killed", &["sleep", "1000"]) else { return };
+    // The hook holds the creation up after the process was made.
+    bench.spec["hooks"] =
+        json!({ "createRuntime": [{ "path": "/bin/sleep", "args": ["sleep", "3"] }] });
+    bench.write_spec();
+    let bundle = bench.bundle();
+    let words = ["create", "--bundle", bundle.to_str().unwrap(), &bench.id];
+    let mut command = bench.command(&words);
+    let mut creation = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    bench.wait_for("process", || !bench.group().processes().is_empty());
+    creation.kill().unwrap();
+    creation.wait().unwrap();
+    bench.wait_for("end of the process", || bench.group().processes().is_empty());
+    assert!(bench.run(&["delete", "--force", &bench.id]).status.success());
+    bench.assert_nothing_left();
 }
 
 #[test]

@@ -47,6 +47,7 @@ pub(super) fn create(globals: &Globals, parsed: &Parsed) -> Result<u8> {
     let mut made = Creation::prepare(globals, parsed)?;
     let fifo = made.dir().make_fifo()?;
     let (mut launched, _) = made.launch(Some(fifo), None)?;
+    launched.release()?;
     launched.keep();
     made.keep();
     Ok(0)
@@ -181,6 +182,8 @@ impl<'a> Creation<'a> {
             console_socket: self.console_socket(terminal, inner)?,
             hook_state: self.state(Status::Creating, 0),
         };
+        let mut record = self.record()?;
+        self.dir().save_draft(&record)?;
         let launched = launch::container(plan, kit, &self.cgroups, self.draft().group())?;
         let pid = launched.pid.as_raw_nonzero().get();
         launched.talk(&Message::Ready, &listener, || self.runtime_hooks(pid))?;
@@ -188,7 +191,10 @@ impl<'a> Creation<'a> {
         if let Some(file) = self.parsed.value("pid-file") {
             write_pid_file(Path::new(file), pid)?;
         }
-        let record = self.record(pid)?;
+        record.pid = pid;
+        record.start_ticks = process_stat(pid)
+            .ok_or_else(|| Error::State("the container's process has ended".into()))?
+            .start_ticks;
         self.dir().save(&record)?;
         Ok((launched, record))
     }
@@ -230,10 +236,9 @@ impl<'a> Creation<'a> {
         hooks::run_all("poststart", &self.hooks().poststart, &state).map_err(Error::State)
     }
 
-    fn record(&self, pid: i32) -> Result<Record> {
+    /// What is known before the process is there.
+    fn record(&self) -> Result<Record> {
         let linux = linux(&self.spec)?;
-        let stat = process_stat(pid)
-            .ok_or_else(|| Error::State("the container's process has ended".into()))?;
         let namespaces = linux
             .namespaces
             .iter()
@@ -241,8 +246,8 @@ impl<'a> Creation<'a> {
         Ok(Record {
             id: self.dir().id().to_owned(),
             oci_version: self.spec.oci_version.clone(),
-            pid,
-            start_ticks: stat.start_ticks,
+            pid: 0,
+            start_ticks: 0,
             bundle: self.bundle.clone(),
             rootfs: plan::rootfs(&self.spec, &self.bundle)?,
             created: log::now(),

@@ -23,7 +23,10 @@ pub(super) fn run(globals: &Globals, parsed: &Parsed) -> Result<u8> {
     let Some(record) = dir.load()? else {
         // A creation that was cut off, or one that is going on.
         if force {
-            dir.remove()?;
+            match dir.load_draft() {
+                Some(draft) => teardown(&dir, &draft)?,
+                None => dir.remove()?,
+            }
             return Ok(0);
         }
         return Err(Error::NoContainer(id.to_owned()));

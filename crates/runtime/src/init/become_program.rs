@@ -216,12 +216,14 @@ fn filter(program: &Program, equipment: &Equipment) -> Outcome<()> {
     Ok(())
 }
 
-/// Tells the runtime that all is well, and reads one byte from `exec.fifo`, which `start` writes; `run` and `exec` answer on the
-/// channel. write(2) and read(2) are all that happens under the filter.
+/// Tells the runtime that all is well, waits until it has written everything down, and then reads one byte from `exec.fifo`, which
+/// `start` writes. write(2) and read(2) are all that happens under the filter.
 pub(super) fn wait_for_start(equipment: &mut Equipment) -> Outcome<()> {
     let ready = equipment.channel.send(&Message::Ready);
     ready.map_err(|error| InitFailure::sentence(format!("report to the runtime: {error}")))?;
-    let Some(fifo) = equipment.fifo.take() else { return equipment.channel.wait() };
+    // Before the answer nothing is written down about this process: if the runtime dies, it must end.
+    equipment.channel.wait()?;
+    let Some(fifo) = equipment.fifo.take() else { return Ok(()) };
     equipment.channel.close();
     let mut byte = [0];
     loop {
