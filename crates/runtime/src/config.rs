@@ -333,4 +333,44 @@ mod tests {
             assert!(parse(junk).is_err());
         }
     }
+
+    /// Flips, cuts and repeats bytes of a large document; whatever comes out, nothing may panic.
+    #[test]
+    fn damaged_documents_never_panic() {
+        let large = GOOD.replace(
+            r#""linux":{"#,
+            r#""mounts":[{"destination":"/d","type":"tmpfs","options":["size=1k","rro"]}],"hostname":"","linux":{
+            "seccomp":{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{"names":["read","clone"],"action":"SCMP_ACT_ALLOW",
+            "args":[{"index":0,"value":18446744073709551615,"valueTwo":0,"op":"SCMP_CMP_MASKED_EQ"}]}]},
+            "resources":{"devices":[{"allow":true,"type":"c","major":-1,"minor":9223372036854775807,"access":"rwm"}]},"#,
+        );
+        assert!(parse(large.as_bytes()).is_ok());
+        let mut random: u64 = 0x9e37_79b9_7f4a_7c15;
+        let mut next = |below: usize| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            usize::try_from(random % below as u64).unwrap()
+        };
+        for _ in 0..3000 {
+            let mut bytes = large.clone().into_bytes();
+            for _ in 0..=next(4) {
+                let at = next(bytes.len());
+                match next(4) {
+                    0 => bytes[at] = b"0{}[],:\"-9e\\"[next(12)],
+                    1 => bytes.truncate(at.max(1)),
+                    2 => drop(bytes.remove(at)),
+                    _ => bytes[at] ^= 1 << next(8),
+                }
+                if bytes.is_empty() {
+                    break;
+                }
+            }
+            if let Ok(spec) = parse(&bytes) {
+                let resources = spec.linux.and_then(|linux| linux.resources).unwrap_or_default();
+                let _ = crate::cgroup::settings(&resources, true);
+                let _ = crate::cgroup::settings(&resources, false);
+            }
+        }
+    }
 }
