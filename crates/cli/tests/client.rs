@@ -183,7 +183,7 @@ fn route(stream: &mut UnixStream, shared: &Shared, path: &str) -> bool {
         }
         "containers/c0ffee/start" => match script.start_error {
             Some(words) => {
-                answer(stream, "400 Bad Request", &format!("{{\"message\":\"{words}\"}}"))
+                answer(stream, "400 Bad Request", &format!("{{\"message\":\"{words}\"}}"));
             }
             None => {
                 let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n");

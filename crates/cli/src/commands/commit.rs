@@ -40,7 +40,7 @@ pub(crate) async fn run(ui: &mut Ui, client: &Client, args: Args) -> Result<u8, 
             .with("repo", &reference.familiar_name())
             .with_some("tag", reference.tag().unwrap_or_default());
     }
-    let made = client.post_json(&query.on("/commit"), &serde_json::json!({})).await?;
+    let made = client.post(&query.on("/commit")).await?;
     ui.line(made.text("Id"))?;
     Ok(0)
 }
