@@ -5,6 +5,7 @@
 //! resolved inside.
 
 mod dev;
+mod idmap;
 mod mounts;
 mod options;
 mod program;
@@ -236,10 +237,7 @@ fn maps(linux: &Linux) -> Option<(String, String)> {
     if !config::has_new_namespace(linux, NamespaceKind::User) {
         return None;
     }
-    let lines = |maps: &[types::oci::runtime::IdMapping]| -> String {
-        maps.iter().map(|m| format!("{} {} {}\n", m.container_id, m.host_id, m.size)).collect()
-    };
-    Some((lines(&linux.uid_mappings), lines(&linux.gid_mappings)))
+    Some((idmap::lines(&linux.uid_mappings), idmap::lines(&linux.gid_mappings)))
 }
 
 /// How the copied mount table, the root and the bind mounts follow the host: runc's default is "slave".

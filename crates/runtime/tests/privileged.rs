@@ -469,6 +469,24 @@ fn privileged_a_terminal_comes_over_the_socket() {
 }
 
 #[test]
+fn privileged_an_id_mapped_mount_shows_other_owners() {
+    let Some(mut bench) = Bench::new("idmap", &["stat", "-c", "%u:%g", "/data/file"]) else {
+        return;
+    };
+    let data = bench.dir.path().join("data");
+    fs::create_dir(&data).unwrap();
+    fs::write(data.join("file"), "").unwrap();
+    let map = json!([{ "containerID": 0, "hostID": 5000, "size": 1000 }]);
+    bench.spec["mounts"].as_array_mut().unwrap().push(json!({
+        "destination": "/data", "type": "bind", "source": data, "options": ["bind", "idmap"],
+        "uidMappings": map, "gidMappings": map,
+    }));
+    let (code, out, err) = bench.foreground();
+    assert_eq!((code, out.as_str()), (0, "5000:5000\n"), "{err}");
+    bench.assert_nothing_left();
+}
+
+#[test]
 fn privileged_a_seccomp_profile_is_in_force() {
     let Some(mut bench) =
         Bench::new("seccomp", &["sh", "-c", "mount -t tmpfs x /tmp; stat /nope; echo end"])

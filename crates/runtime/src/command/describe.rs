@@ -53,7 +53,7 @@ pub(super) fn features(_: &Globals, _: &Parsed) -> Result<u8> {
             "apparmor": { "enabled": true },
             "selinux": { "enabled": true },
             "intelRdt": { "enabled": false },
-            "mountExtensions": { "idmap": { "enabled": false } },
+            "mountExtensions": { "idmap": { "enabled": true } },
             "netDevices": { "enabled": false },
             "memoryPolicy": {},
         },
@@ -63,7 +63,7 @@ pub(super) fn features(_: &Globals, _: &Parsed) -> Result<u8> {
     Ok(0)
 }
 
-const MOUNT_OPTIONS: [&str; 47] = [
+const MOUNT_OPTIONS: [&str; 49] = [
     "atime",
     "bind",
     "defaults",
@@ -71,6 +71,7 @@ const MOUNT_OPTIONS: [&str; 47] = [
     "diratime",
     "dirsync",
     "exec",
+    "idmap",
     "lazytime",
     "mand",
     "noatime",
@@ -88,6 +89,7 @@ const MOUNT_OPTIONS: [&str; 47] = [
     "rdiratime",
     "relatime",
     "rexec",
+    "ridmap",
     "rnoatime",
     "rnodev",
     "rnodiratime",

@@ -1,7 +1,7 @@
 //! `mounts` as operations.
 
 use std::ffi::CString;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FileType;
@@ -86,9 +86,6 @@ fn bind(
     linux: &Linux,
     bundle: &Path,
 ) -> Result<Op> {
-    if options.id_mapped || !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty() {
-        return Err(Error::Unsupported("id-mapped mounts are not supported".into()));
-    }
     let source = bundle.join(&mount.source);
     let label = format!("mount `{}` at `/{}`", source.display(), target.display());
     let tree =
@@ -99,10 +96,32 @@ fn bind(
     for (recursive, change) in base.into_iter().chain(options.changes()) {
         sys::mount::set_attributes(&tree, recursive, &change).map_err(step(label.clone()))?;
     }
+    if options.id_mapped || !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty() {
+        id_map(&tree, mount, options, linux)?;
+    }
     let stat = rustix::fs::fstat(&tree).map_err(step(label.clone()))?;
     let is_dir = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
     let source = Source::Tree { tree, is_dir };
     Ok(Op::Mount(Box::new(MountOp { target, source, label, no_symlinks: false })))
+}
+
+/// Maps the owners of files: by the mount's own maps, or else by those of the container.
+fn id_map(tree: &OwnedFd, mount: &Mount, options: &Options, linux: &Linux) -> Result<()> {
+    let own = !mount.uid_mappings.is_empty() && !mount.gid_mappings.is_empty();
+    let (uids, gids) = if own {
+        (&mount.uid_mappings, &mount.gid_mappings)
+    } else {
+        (&linux.uid_mappings, &linux.gid_mappings)
+    };
+    if uids.is_empty() || gids.is_empty() {
+        let text =
+            format!("the id-mapped mount at {:?} needs uid and gid mappings", mount.destination);
+        return Err(Error::Config(text));
+    }
+    let namespace = super::idmap::user_namespace(uids, gids)?;
+    let change = Change { set: Attr::IDMAP, userns: Some(namespace.as_fd()), ..Change::default() };
+    sys::mount::set_attributes(tree, options.recursive_id_map, &change)
+        .map_err(step(format!("map the ids of the mount at `{}`", mount.destination)))
 }
 
 fn new(mount: &Mount, target: PathBuf, options: &Options, linux: &Linux) -> Result<Op> {

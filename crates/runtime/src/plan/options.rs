@@ -17,6 +17,7 @@ pub(super) struct Options {
     pub(super) recursive_bind: bool,
     pub(super) copy_up: bool,
     pub(super) id_mapped: bool,
+    pub(super) recursive_id_map: bool,
     /// `key=value` and flags for the file system.
     pub(super) data: Vec<(String, Option<String>)>,
 }
@@ -43,7 +44,11 @@ impl Options {
                 self.recursive_bind = true;
             }
             "tmpcopyup" => self.copy_up = true,
-            "idmap" | "ridmap" => self.id_mapped = true,
+            "idmap" => self.id_mapped = true,
+            "ridmap" => {
+                self.id_mapped = true;
+                self.recursive_id_map = true;
+            }
             other => self.data.push(match other.split_once('=') {
                 Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
                 None => (other.to_owned(), None),
