@@ -87,6 +87,8 @@ pub(crate) struct Actor {
     backoff: Duration,
     /// The last signal that the engine sent to this run.
     sent: Option<i32>,
+    /// Shims lost and replaced in this run.
+    adoptions: u32,
     /// The shim of a start that is under way.
     launching: Option<Arc<crate::shimlink::ShimLink>>,
     /// Ended by the removal of the container.
@@ -103,6 +105,7 @@ impl Actor {
             began: None,
             backoff: BACKOFF,
             sent: None,
+            adoptions: 0,
             launching: None,
             over: false,
         }

@@ -66,6 +66,10 @@ impl ExecTicket {
         };
         let run = self.engine.run_exec(&self.exec, Some((&client, attach)), self.console_size);
         let Err(error) = run.await else { return Ok(()) };
+        // What the runtime refused, the shim has told the client already.
+        if error.exit_code().is_some() {
+            return Err(error);
+        }
         let text = format!("{}\r\n", error.chain());
         let mut bytes = Vec::new();
         if !self.tty {
@@ -314,12 +318,12 @@ impl Engine {
     }
 
     /// The container has ended and took its execs along.
-    pub(crate) fn end_execs(&self, container: &ContainerId) {
+    pub(crate) fn end_execs(&self, container: &ContainerId, code: i32) {
         for exec in self.execs.read().values().filter(|exec| exec.handle.id == *container) {
             let mut stage = exec.stage.lock();
             if stage.running {
                 stage.running = false;
-                stage.exit_code.get_or_insert(137);
+                stage.exit_code.get_or_insert(code);
             }
         }
     }

@@ -73,10 +73,19 @@ impl Engine {
     }
 
     /// Starts the shim and waits until it listens. Its foreground process ends then; the shim itself belongs to process 1.
-    pub(crate) fn spawn_shim(&self, record: &Record) -> Result<()> {
+    /// With `adopt` it takes over the running process of that number, whose shim was lost.
+    pub(crate) fn spawn_shim(&self, record: &Record, adopt: Option<u32>) -> Result<()> {
         let state = self.shim_dir(&record.id);
-        let _ = file::remove_file(&state.join(shim_protocol::EXIT_NAME));
-        let output = Program::new(&self.options.shim)
+        let mut program = Program::new(&self.options.shim);
+        match adopt {
+            Some(pid) => {
+                program.args(["--adopt", "--pid", &pid.to_string()]);
+            }
+            None => {
+                let _ = file::remove_file(&state.join(shim_protocol::EXIT_NAME));
+            }
+        }
+        let output = program
             .arg("--id")
             .arg(record.id.as_str())
             .arg("--bundle")

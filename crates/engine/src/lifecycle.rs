@@ -1,5 +1,6 @@
 //! What users do with containers: the public side of the actors.
 
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ use crate::{EngineError, Result, signals};
 
 /// How long a process may take to die of SIGKILL before that is an error.
 const DEATH: Duration = Duration::from_secs(10);
+/// How long a shim may take to hand on the last output and tell the end, before the kernel is asked instead.
+const LAST_OUTPUT: Duration = Duration::from_secs(5);
 
 /// A wait that has begun.
 pub struct Wait {
@@ -93,7 +96,7 @@ impl Engine {
             return Ok(());
         }
         self.signal(handle, signals::KILL, true).await?;
-        if ended(&mut progress, Some(DEATH)).await {
+        if dies(handle, &mut progress).await {
             return Ok(());
         }
         Err(EngineError::internal(format!(
@@ -144,7 +147,7 @@ impl Engine {
             || signal == signals::stop_signal(view.config.stop_signal.as_deref());
         let mut progress = handle.progress.subscribe();
         self.ask(&handle, |reply| Command::Signal { signal, stop: stops, reply }).await?;
-        if signal == signals::KILL && !ended(&mut progress, Some(DEATH)).await {
+        if signal == signals::KILL && !dies(&handle, &mut progress).await {
             return Err(EngineError::internal(format!(
                 "cannot kill container: {}: tried to kill container, but did not receive an exit event",
                 view.name
@@ -196,7 +199,7 @@ impl Engine {
         if request.force && is_up(handle.view().state.status) {
             let mut progress = handle.progress.subscribe();
             self.signal(&handle, signals::KILL, true).await?;
-            ended(&mut progress, Some(DEATH)).await;
+            dies(&handle, &mut progress).await;
         }
         let asked = self.ask(&handle, |reply| Command::Remove { request, reply }).await;
         match asked {
@@ -287,4 +290,17 @@ async fn ended(progress: &mut watch::Receiver<Progress>, patience: Option<Durati
         None => down.await.is_ok(),
         Some(patience) => matches!(tokio::time::timeout(patience, down).await, Ok(Ok(_))),
     }
+}
+
+/// Waits for the end of a process that got SIGKILL; where its shim is silent, the kernel's word is taken.
+async fn dies(handle: &Handle, progress: &mut watch::Receiver<Progress>) -> bool {
+    if ended(progress, Some(LAST_OUTPUT)).await {
+        return true;
+    }
+    if let Some(live) = handle.live().filter(|live| live.has_ended()) {
+        let code = sys::pidfd::exit_of(live.pidfd.as_fd()).ok().flatten();
+        let code = code.map(sys::pidfd::Ended::shell_code);
+        let _ = handle.send(Command::ProcessGone { run: live.run, code });
+    }
+    ended(progress, Some(DEATH)).await
 }

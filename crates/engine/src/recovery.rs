@@ -208,13 +208,14 @@ impl Actor {
                 };
                 self.record.state.pid = pid;
                 let fresh = self.record.state.starting;
-                let live = Arc::new(Live { pid, pidfd, shim: Some(Arc::clone(&link)) });
+                let live =
+                    Arc::new(Live { run: self.run, pid, pidfd, shim: Some(Arc::clone(&link)) });
                 let paused = self.record.state.status == Status::Paused;
                 self.running(live, begun.filter(|_| !fresh).unwrap_or_else(Timestamp::now));
                 if paused {
                     self.record.state.status = Status::Paused;
                 }
-                self.listen(link, heard).await;
+                self.hear_from(link, heard).await;
                 self.keep();
                 self.watch();
                 false
@@ -230,8 +231,13 @@ impl Actor {
                     self.ended(None).await;
                     return true;
                 }
-                self.handle.set_live(Some(Arc::new(Live { pid, pidfd, shim: None })));
-                self.follow_without_shim();
+                self.handle.set_live(Some(Arc::new(Live {
+                    run: self.run,
+                    pid,
+                    pidfd,
+                    shim: None,
+                })));
+                self.follow_orphan().await;
                 false
             }
             Found::Ended(exit) => {
@@ -246,18 +252,6 @@ impl Actor {
                 self.cut_off().await;
                 true
             }
-        }
-    }
-
-    async fn listen(
-        &mut self,
-        link: Arc<ShimLink>,
-        heard: tokio::sync::mpsc::UnboundedReceiver<crate::shimlink::Signal>,
-    ) {
-        let (engine, handle) = (Arc::clone(&self.engine), Arc::clone(&self.handle));
-        tokio::spawn(actor::listen(engine, handle, Arc::clone(&link), self.run, heard));
-        if let Err(error) = link.demand(ShimRequest::Subscribe, None).await {
-            tracing::warn!(error = %types::Chain(&error), container = %self.record.id, "shim not heard");
         }
     }
 

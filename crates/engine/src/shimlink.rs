@@ -21,6 +21,8 @@ use crate::{EngineError, Result};
 
 /// A container's first process.
 pub(crate) struct Live {
+    /// Which run of the container it is.
+    pub(crate) run: u64,
     pub(crate) pid: u32,
     pub(crate) pidfd: OwnedFd,
     /// None once the shim is lost.
@@ -31,6 +33,14 @@ impl Live {
     /// The shim, or why there is none.
     pub(crate) fn shim(&self) -> Result<&Arc<ShimLink>> {
         self.shim.as_ref().ok_or_else(lost)
+    }
+
+    /// Whether the kernel says that the process has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut [PollFd::new(&self.pidfd, PollFlags::IN)], Some(&now))
+            .is_ok_and(|ready| ready > 0)
     }
 
     /// Sends a signal that cannot hit another process.

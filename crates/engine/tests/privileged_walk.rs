@@ -341,13 +341,13 @@ async fn privileged_a_second_engine_finds_what_the_first_left() {
     let shim = bench.options.exec_root.join("containers").join(orphan.id.as_str()).join("shim.pid");
     let shim: u32 = std::fs::read_to_string(shim).unwrap().trim().parse().unwrap();
     sys::pidfd::send_signal(std::os::fd::AsFd::as_fd(&sys::pidfd::open(shim).unwrap()), 9).unwrap();
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
     let state = first.inspect("orphan").unwrap().state.clone();
-    assert_eq!(
-        (state.status, state.shim_lost),
-        (Status::Running, true),
-        "the container outlives its shim"
-    );
+    assert_eq!((state.status, state.pid), (Status::Running, orphan.state.pid));
+    assert!(!state.shim_lost, "another shim has adopted it");
+    let config = ExecConfig { cmd: vec!["true".into()], ..ExecConfig::default() };
+    let exec = first.exec_create("orphan", config).await.unwrap();
+    first.exec_detached(&exec).await.unwrap();
 
     let second = bench.open().await;
     assert_eq!(second.inspect("long").unwrap().state.status, Status::Running);
@@ -451,4 +451,34 @@ async fn privileged_bad_requests_have_dockers_words() {
     let list = engine.list(ListRequest { filters, ..ListRequest::default() }).await.unwrap();
     assert_eq!(list.len(), 1);
     assert_eq!(list[0].view.name, "labelled");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn privileged_a_lost_shim_is_replaced() {
+    let Some(bench) = Bench::new() else { return };
+    let Some(engine) = bench.with_image().await else { return };
+    engine
+        .create(ask("alone", &["sh", "-c", "sleep 1; echo still heard; exec sleep 1000"]))
+        .await
+        .unwrap();
+    engine.start("alone").await.unwrap();
+    let view = engine.inspect("alone").unwrap();
+    let shim = bench.options.exec_root.join("containers").join(view.id.as_str()).join("shim.pid");
+    let shim: u32 = std::fs::read_to_string(shim).unwrap().trim().parse().unwrap();
+    sys::pidfd::send_signal(std::os::fd::AsFd::as_fd(&sys::pidfd::open(shim).unwrap()), 9).unwrap();
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let state = engine.inspect("alone").unwrap().state.clone();
+    assert_eq!(
+        (state.status, state.pid, state.shim_lost),
+        (Status::Running, view.state.pid, false)
+    );
+    let log = std::fs::read_to_string(view.log_path.clone().unwrap()).unwrap();
+    assert!(log.contains("still heard"), "{log}");
+    engine.stop("alone", StopRequest { timeout: Some(0), ..StopRequest::default() }).await.unwrap();
+    let state = engine.inspect("alone").unwrap().state.clone();
+    assert!(
+        state.exit_code == 137 || (state.exit_code == 255 && state.error.contains("unknown")),
+        "{state:?}"
+    );
+    engine.remove("alone", RemoveRequest::default()).await.unwrap();
 }

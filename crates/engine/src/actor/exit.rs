@@ -7,19 +7,24 @@ use std::time::Duration;
 use jiff::Timestamp;
 use network::Endpoint;
 use rustix::event::{PollFd, PollFlags};
-use shim_protocol::Exit;
+use shim_protocol::{Exit, Request as ShimRequest};
 
 use super::{Actor, BACKOFF, BACKOFF_MAX, Command, GOOD_RUN};
-use crate::engine::blocking;
+use crate::engine::{blocking, host_error};
 use crate::evidence::{self, Cgroup};
 use crate::launch::Shared;
 use crate::record::Record;
 use crate::request::RemoveRequest;
+use crate::shimlink::{Live, ShimLink};
 use crate::view::Status;
 use crate::{EngineError, Result};
 
 /// The exit code of a process whose exit nobody saw, as in Docker.
 const UNKNOWN: i32 = 255;
+/// How many shims a run may lose before the engine stops to replace them.
+const ADOPTIONS: u32 = 5;
+/// How long a shim that adopted its process may take to hand on the last output and tell the end.
+const LAST_OUTPUT: Duration = Duration::from_secs(4);
 
 impl Actor {
     /// The process has ended. `None`: nobody knows how.
@@ -53,7 +58,7 @@ impl Actor {
             tracing::error!(error = %types::Chain(&error), container = %self.record.id, "record not written");
         }
         self.news();
-        self.engine.end_execs(&self.record.id);
+        self.engine.end_execs(&self.record.id, 137);
         self.handle.progress.send_modify(|progress| progress.exits += 1);
         self.tear_down(endpoints).await;
         self.afterwards(restart).await;
@@ -126,8 +131,71 @@ impl Actor {
         if let Some(record) = super::start::exit_record(&dir) {
             return self.ended(Some(record.exit)).await;
         }
-        tracing::warn!(container = %self.record.id, "the shim is gone, the container is followed by its pidfd");
-        self.follow_without_shim();
+        self.engine.end_execs(&self.record.id, UNKNOWN);
+        self.follow_orphan().await;
+    }
+
+    /// Gives a process without a shim another one; where that fails, follows it by its pidfd.
+    pub(crate) async fn follow_orphan(&mut self) {
+        self.adoptions += 1;
+        let adopted =
+            if self.adoptions <= ADOPTIONS { self.replace_shim().await } else { Ok(false) };
+        match adopted {
+            Ok(true) => {
+                tracing::warn!(container = %self.record.id, "the shim was lost and replaced");
+            }
+            Ok(false) => self.follow_without_shim(),
+            Err(error) => {
+                tracing::warn!(error = %types::Chain(&error), container = %self.record.id, "the shim is lost, the container is followed by its pidfd");
+                self.follow_without_shim();
+            }
+        }
+    }
+
+    /// Starts a shim that adopts the process. Tells whether it did.
+    async fn replace_shim(&mut self) -> Result<bool> {
+        if !still_lives(&self.record) || self.record.config.tty {
+            // A terminal's other side died with the shim.
+            return Ok(false);
+        }
+        let (engine, record) = (Arc::clone(&self.engine), self.record.clone());
+        let pid = record.state.pid;
+        blocking(move || engine.spawn_shim(&record, Some(pid))).await?;
+        let dir = self.engine.shim_dir(&self.record.id);
+        let (link, heard) = ShimLink::connect(&dir).await?;
+        let pidfd =
+            sys::pidfd::open(pid).map_err(|error| host_error("open process", pid, error))?;
+        // The number may have gone to another process before the shim or the descriptor had it.
+        if !still_lives(&self.record) {
+            let _ = link.demand(ShimRequest::Shutdown, None).await;
+            return Ok(false);
+        }
+        self.record.state.shim_lost = false;
+        if let Ok(watched) = pidfd.try_clone() {
+            self.await_process(watched, LAST_OUTPUT);
+        }
+        self.handle.set_live(Some(Arc::new(Live {
+            run: self.run,
+            pid,
+            pidfd,
+            shim: Some(Arc::clone(&link)),
+        })));
+        self.hear_from(link, heard).await;
+        self.save()?;
+        Ok(true)
+    }
+
+    /// Listens to a shim, new or found again.
+    pub(crate) async fn hear_from(
+        &mut self,
+        link: Arc<ShimLink>,
+        heard: tokio::sync::mpsc::UnboundedReceiver<crate::shimlink::Signal>,
+    ) {
+        let (engine, handle) = (Arc::clone(&self.engine), Arc::clone(&self.handle));
+        tokio::spawn(super::listen(engine, handle, Arc::clone(&link), self.run, heard));
+        if let Err(error) = link.demand(ShimRequest::Subscribe, None).await {
+            tracing::warn!(error = %types::Chain(&error), container = %self.record.id, "shim not heard");
+        }
     }
 
     /// Follows the process by its pidfd, and shows it running as long as it does.
@@ -136,16 +204,22 @@ impl Actor {
         let Ok(pidfd) = live.pidfd.try_clone() else { return };
         let pid = live.pid;
         let Ok(keep) = live.pidfd.try_clone() else { return };
-        let orphan = crate::shimlink::Live { pid, pidfd: keep, shim: None };
+        let orphan = Live { run: self.run, pid, pidfd: keep, shim: None };
         self.handle.set_live(Some(Arc::new(orphan)));
         self.record.state.shim_lost = true;
         if let Err(error) = self.save() {
             tracing::warn!(error = %types::Chain(&error), container = %self.record.id, "record not written");
         }
+        self.await_process(pidfd, Duration::ZERO);
+    }
+
+    /// Hears from the kernel, and not from a shim, that the process has ended.
+    fn await_process(&self, pidfd: OwnedFd, grace: Duration) {
         let (handle, run) = (Arc::clone(&self.handle), self.run);
         // A thread of its own: this is rare, and may last as long as the container.
         std::thread::spawn(move || {
             let code = await_end(&pidfd);
+            std::thread::sleep(grace);
             let _ = handle.send(Command::ProcessGone { run, code });
         });
     }

@@ -52,6 +52,7 @@ impl Actor {
     pub(super) async fn launch(&mut self) -> Result<()> {
         self.run += 1;
         self.sent = None;
+        self.adoptions = 0;
         self.record.state.starting = true;
         self.engine.containers.put(self.record.id.as_str(), &self.record).room()?;
         match self.make_ready().await {
@@ -87,7 +88,7 @@ impl Actor {
         state.pid = pid;
         state.pid_start = evidence::start_time(pid).unwrap_or(0);
         state.cgroup = Some(evidence::Cgroup::of(pid));
-        let live = Arc::new(Live { pid, pidfd, shim: Some(Arc::clone(&link)) });
+        let live = Arc::new(Live { run: self.run, pid, pidfd, shim: Some(Arc::clone(&link)) });
         let endpoints = blocking(move || join_networks(&engine, &record, pid)).await?;
         self.record.state.endpoints.clone_from(&endpoints);
         Ok(Ready { link, live, endpoints })
@@ -172,7 +173,7 @@ async fn summon(
     let (one, two) = (Arc::clone(engine), Arc::clone(record));
     let shim = tokio::task::spawn_blocking(move || {
         one.write_shim_config(&two)?;
-        one.spawn_shim(&two)
+        one.spawn_shim(&two, None)
     });
     let (one, two) = (Arc::clone(engine), Arc::clone(record));
     let bundle = tokio::task::spawn_blocking(move || {
