@@ -48,7 +48,8 @@ fn busybox_tar() -> Option<Vec<u8>> {
     }
     add("bin/busybox", tar::EntryType::Regular, 0o755, &busybox, None);
     for name in [
-        "sh", "sleep", "cat", "true", "id", "ls", "kill", "hostname", "mount", "head", "tr", "echo",
+        "sh", "sleep", "cat", "true", "id", "ls", "kill", "hostname", "mount", "head", "tail",
+        "tr", "echo",
     ] {
         add(&format!("bin/{name}"), tar::EntryType::Symlink, 0o777, b"", Some("busybox"));
     }
@@ -481,4 +482,67 @@ async fn privileged_a_lost_shim_is_replaced() {
         "{state:?}"
     );
     engine.remove("alone", RemoveRequest::default()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn privileged_out_of_memory_is_told_and_remembered() {
+    let Some(bench) = Bench::new() else { return };
+    let Some(engine) = bench.with_image().await else { return };
+    let mut events = engine.events(EventsRequest::default()).unwrap();
+    let mut request = ask("hungry", &["sh", "-c", "head -c 200000000 /dev/zero | tail; exit $?"]);
+    request.host_config.memory = 16 << 20;
+    request.host_config.memory_swap = 16 << 20;
+    let (code, _, _) = run(&engine, request).await;
+    let state = engine.inspect("hungry").unwrap().state.clone();
+    assert_eq!((code, state.oom_killed), (137, true), "{state:?}");
+    let death = state.death.unwrap();
+    assert!(death.oom_kills >= 1 && death.signal.is_none(), "the shell lived to tell: {death:?}");
+    let mut seen = Vec::new();
+    while seen.last().map(String::as_str) != Some("die") {
+        let event =
+            tokio::time::timeout(Duration::from_secs(5), events.next()).await.unwrap().unwrap();
+        seen.push(event.action.clone());
+    }
+    assert_eq!(seen, ["create", "attach", "start", "oom", "die"]);
+    engine.remove("hungry", RemoveRequest::default()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn privileged_health_is_checked() {
+    let Some(bench) = Bench::new() else { return };
+    let Some(engine) = bench.with_image().await else { return };
+    let mut request = ask("well", &["sleep", "1000"]);
+    request.config.healthcheck = Some(types::container::Healthcheck {
+        test: Some(vec!["CMD-SHELL".into(), "echo looked; ls /tmp/sick && exit 1; exit 0".into()]),
+        interval: 100_000_000,
+        retries: 2,
+        ..types::container::Healthcheck::default()
+    });
+    engine.create(request).await.unwrap();
+    engine.start("well").await.unwrap();
+    let health = async |wanted: &str| {
+        for _ in 0..200 {
+            let health = engine.inspect("well").unwrap().state.health.clone().unwrap();
+            if health.status == wanted {
+                return health;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("never {wanted}: {:?}", engine.inspect("well").unwrap().state.health);
+    };
+    let seen = health("healthy").await;
+    assert!(seen.log[0].output.contains("looked"), "{seen:?}");
+    let config = ExecConfig {
+        cmd: words("sh -c")
+            .map(|mut c| {
+                c.push("echo > /tmp/sick".into());
+                c
+            })
+            .unwrap(),
+        ..ExecConfig::default()
+    };
+    let exec = engine.exec_create("well", config).await.unwrap();
+    engine.exec_detached(&exec).await.unwrap();
+    health("unhealthy").await;
+    engine.remove("well", RemoveRequest { force: true, volumes: true }).await.unwrap();
 }
