@@ -18,16 +18,19 @@ pub struct Pair {
     pub number: u32,
 }
 
+const DEVPTS_MAGIC: i64 = 0x1cd1;
+
 /// Opens a new terminal through `ptmx`, a path beneath `root`, and its other end without any further lookup by name.
 ///
 /// # Errors
-/// Those of openat2(2); `ENODEV` if the file is not the multiplexer 5:2.
+/// Those of openat2(2); `ENODEV` if the file is not the multiplexer 5:2 of a devpts.
 pub fn open_pair(root: impl AsFd, ptmx: &str) -> Result<Pair, Errno> {
     let flags = OFlags::RDWR | OFlags::NOCTTY;
     let path = crate::inroot::open(root, ptmx, OFlags::PATH, Mode::empty())?;
     let stat = rustix::fs::fstat(&path)?;
-    // In devpts the node is 5:2 like the one in /dev; anything else was put there by the image.
-    if stat.st_rdev != rustix::fs::makedev(5, 2) {
+    let file_system = rustix::fs::fstatfs(&path)?.f_type;
+    // Anything but the multiplexer 5:2 of a devpts was put there by the image.
+    if stat.st_rdev != rustix::fs::makedev(5, 2) || file_system != DEVPTS_MAGIC {
         return Err(Errno::NODEV);
     }
     let master = reopen(&path, flags)?;

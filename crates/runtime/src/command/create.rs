@@ -100,7 +100,7 @@ impl<'a> Creation<'a> {
             return Err(Error::Unsupported("--pidfd-socket is not supported".into()));
         }
         let preserve = parsed.number::<u32>("preserve-fds")?.unwrap_or(0);
-        sys::clone::close_on_exec_from(3 + preserve)
+        sys::clone::close_on_exec_from(preserve.saturating_add(3 + listen_fds()))
             .map_err(step("close inherited descriptors"))?;
         let bundle = parsed.value("bundle").unwrap_or(".");
         let bundle = Path::new(bundle)
@@ -145,7 +145,12 @@ impl<'a> Creation<'a> {
         let context = ProgramContext {
             id: self.dir().id().to_owned(),
             new_keyring: !self.parsed.is_on("no-new-keyring"),
-            preserve_fds: self.parsed.number("preserve-fds")?.unwrap_or(0),
+            preserve_fds: self
+                .parsed
+                .number::<u32>("preserve-fds")?
+                .unwrap_or(0)
+                .saturating_add(listen_fds()),
+            listen_fds: listen_fds(),
             start_hooks: self.hooks().start_container,
         };
         let request = Request {
@@ -284,6 +289,12 @@ impl Drop for Creation<'_> {
             let _ = dir.remove();
         }
     }
+}
+
+/// How many sockets systemd has passed on, sd_listen_fds(3).
+fn listen_fds() -> u32 {
+    let count = std::env::var("LISTEN_FDS").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+    if count > 1024 { 0 } else { count }
 }
 
 fn linux(spec: &Spec) -> Result<&Linux> {

@@ -55,7 +55,8 @@ pub(super) fn run(globals: &Globals, parsed: &Parsed) -> Result<u8> {
         _ => {}
     }
     let preserve = parsed.number::<u32>("preserve-fds")?.unwrap_or(0);
-    sys::clone::close_on_exec_from(3 + preserve).map_err(step("close inherited descriptors"))?;
+    sys::clone::close_on_exec_from(preserve.saturating_add(3))
+        .map_err(step("close inherited descriptors"))?;
     let spec = config::load(&record.bundle)?;
     let process = process(parsed, &spec)?;
     start(parsed, &dir, &record, &spec, &process).map_err(|error| match error {
@@ -76,7 +77,7 @@ fn start(
         id: record.id.clone(),
         new_keyring: false,
         preserve_fds: parsed.number("preserve-fds")?.unwrap_or(0),
-        start_hooks: Vec::new(),
+        ..ProgramContext::default()
     };
     let seccomp = spec.linux.as_ref().and_then(|linux| linux.seccomp.as_ref());
     let program = plan::of_process(process, seccomp, &context)?;

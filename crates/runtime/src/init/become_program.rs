@@ -198,7 +198,7 @@ fn prepare_exec(program: &Program) -> Outcome<CString> {
     let path = program.env.iter().rev().find_map(|entry| entry.to_bytes().strip_prefix(b"PATH="));
     let found = lookup::program(name, path)?;
     // Everything but the standard streams and what was asked for ends at execve.
-    sys::clone::close_on_exec_from(3 + program.preserve_fds)
+    sys::clone::close_on_exec_from(program.preserve_fds.saturating_add(3))
         .map_err(failed("close descriptors"))?;
     Ok(found)
 }

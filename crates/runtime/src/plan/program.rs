@@ -56,6 +56,8 @@ pub(crate) struct ProgramContext {
     pub(crate) id: String,
     pub(crate) new_keyring: bool,
     pub(crate) preserve_fds: u32,
+    /// How many of them are sockets of systemd's, which the program is told.
+    pub(crate) listen_fds: u32,
     pub(crate) start_hooks: Vec<Hook>,
 }
 
@@ -67,9 +69,14 @@ pub(crate) fn of_process(
 ) -> Result<Program> {
     let strings = |list: &[String]| list.iter().map(|s| c_string(s)).collect::<Result<Vec<_>>>();
     let keyring = format!("_ses.{}", context.id);
+    let mut env = strings(&process.env)?;
+    if context.listen_fds > 0 {
+        env.push(c_string(&format!("LISTEN_FDS={}", context.listen_fds))?);
+        env.push(c"LISTEN_PID=1".to_owned());
+    }
     Ok(Program {
         args: CStringArray::new(strings(&process.args)?),
-        env: strings(&process.env)?,
+        env,
         cwd: c_string(&process.cwd)?,
         uid: process.user.uid,
         gid: process.user.gid,
