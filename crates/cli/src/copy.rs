@@ -137,7 +137,7 @@ impl LocalTarget {
 
     fn fresh(local: &str, stat: &Stat) -> Result<Self, CommandError> {
         if !stat.is_dir() && (local.ends_with('/') || means_contents(local)) {
-            return Err(CommandError::plain("destination directory does not exist"));
+            return Err(CommandError::plain("no such directory"));
         }
         let root = PathBuf::from(local.trim_end_matches('/'));
         let parent =
@@ -158,25 +158,19 @@ fn check_name(name: &str) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// The path of an entry beneath the archive's root entry; none for the root itself.
+/// The path of an entry beneath the archive's root entry; none for the root itself. The root is called as the source is, or `.`
+/// when only its contents were asked for.
 fn beneath(path: &Path) -> Result<Option<PathBuf>, CommandError> {
-    let mut parts = Vec::new();
-    for component in path.components() {
-        match component {
-            Component::Normal(part) => parts.push(part.to_owned()),
-            Component::CurDir => {}
-            _ => {
-                return Err(CommandError::plain(format!(
-                    "refuse the entry `{}`: it leads out of the archive",
-                    path.display()
-                )));
-            }
-        }
+    let mut components = path.components();
+    if matches!(components.clone().next(), Some(Component::CurDir | Component::Normal(_))) {
+        components.next();
     }
-    let mut rest = parts.into_iter();
-    let rooted = rest.next();
-    let rest: PathBuf = rest.collect();
-    Ok((rooted.is_some() && !rest.as_os_str().is_empty()).then_some(rest))
+    let rest = components.as_path();
+    if rest.components().all(|component| matches!(component, Component::Normal(_))) {
+        return Ok((!rest.as_os_str().is_empty()).then(|| rest.to_owned()));
+    }
+    let words = format!("refuse the entry `{}`: it leads out of the archive", path.display());
+    Err(CommandError::plain(words))
 }
 
 /// Refuses a path with a symbolic link between `root` and its last component.
@@ -212,17 +206,29 @@ pub(crate) fn unpack(
     archive.set_preserve_ownerships(owners);
     archive.set_overwrite(true);
     let mut directories = Vec::new();
+    // A link in the root's place would lead every later entry out.
+    let mut root_is_directory = true;
     for entry in archive.entries()? {
         let mut entry = entry?;
         let name = entry.path()?.into_owned();
         let rest = beneath(&name)?;
         let path = match &rest {
             None => target.root.clone(),
+            Some(_) if !root_is_directory => {
+                let words = format!(
+                    "refuse the entry `{}`: what it lies in is no directory",
+                    name.display()
+                );
+                return Err(CommandError::plain(words));
+            }
             Some(rest) => {
                 check_no_link(&target.root, rest)?;
                 target.root.join(rest)
             }
         };
+        if rest.is_none() {
+            root_is_directory = entry.header().entry_type().is_dir();
+        }
         let failed = |error| CommandError::file("write", path.display().to_string(), error);
         if entry.header().entry_type().is_hard_link() {
             hard_link(&entry, target, &path)?;
@@ -322,7 +328,10 @@ impl LocalSource {
     pub(crate) fn open(path: &str, follow: bool) -> Result<Self, CommandError> {
         let follow = follow || path.ends_with('/') || means_contents(path);
         let real = if follow { fs::canonicalize(path) } else { Ok(PathBuf::from(path)) };
-        let named = |error| CommandError::file("lstat", path, error);
+        let named = |error| {
+            let full = std::path::absolute(path).unwrap_or_else(|_| path.into());
+            CommandError::file("lstat", full.display().to_string(), error)
+        };
         let real = real.map_err(named)?;
         let meta = fs::symlink_metadata(&real).map_err(named)?;
         if path.ends_with('/') && !meta.is_dir() {

@@ -52,7 +52,7 @@ pub(crate) async fn run(ui: &mut Ui, client: &Client, args: Args) -> Result<u8, 
     if args.digests {
         columns.insert(2, "Digest");
     }
-    let listing = Listing::new(HEADERS, &columns);
+    let listing = Listing::new(HEADERS, &columns).of("imageContext");
     let shape = format::quiet_format(&args.format, args.quiet, "ID");
     listing.render(&shape, Vec::new())?;
     let mut filter = args.filter;

@@ -63,7 +63,7 @@ pub(crate) async fn run(ui: &mut Ui, client: &Client, args: Args) -> Result<u8, 
     if args.size {
         columns.push("Size");
     }
-    let listing = Listing::new(HEADERS, &columns);
+    let listing = Listing::new(HEADERS, &columns).of("ContainerContext");
     let shape = format::quiet_format(&args.format, args.quiet, "ID");
     listing.render(&shape, Vec::new())?;
     let limit = if args.latest { 1 } else { args.last };

@@ -37,6 +37,8 @@ pub(crate) struct Listing {
     pub(crate) headers: &'static [(&'static str, &'static str)],
     /// The fields of the default table, in order, as a template.
     pub(crate) default: String,
+    /// What a template's author is told the rows are.
+    kind: &'static str,
 }
 
 /// Where the words of `--format` lead.
@@ -66,7 +68,12 @@ impl Listing {
     /// A listing whose default table shows `columns`.
     pub(crate) fn new(headers: &'static [(&'static str, &'static str)], columns: &[&str]) -> Self {
         let cells: Vec<String> = columns.iter().map(|name| format!("{{{{.{name}}}}}")).collect();
-        Self { headers, default: cells.join("\t") }
+        Self { headers, default: cells.join("\t"), kind: "row" }
+    }
+
+    /// The same under the name that Docker gives its rows in messages.
+    pub(crate) fn of(self, kind: &'static str) -> Self {
+        Self { kind, ..self }
     }
 
     fn header_row(&self) -> Value {
@@ -92,13 +99,13 @@ impl Listing {
         match shape(format, &self.default) {
             Shape::Json => Ok(rows.map(|row| template::row_text(&row) + "\n").collect()),
             Shape::Raw(text) => {
-                let template = Template::listing(&unescape(text))?;
+                let template = Template::listing(&unescape(text), self.kind)?;
                 rows.map(|row| Ok(template.render_row(&row)? + "\n")).collect()
             }
             Shape::Table(text) => {
                 let source = unescape(text);
                 let mut lines = vec![Template::header(&source)?.render_row(&self.header_row())?];
-                let template = Template::listing(&source)?;
+                let template = Template::listing(&source, self.kind)?;
                 for row in rows {
                     lines.push(template.render_row(&row)?);
                 }

@@ -21,11 +21,11 @@ pub(crate) fn align(lines: &[impl AsRef<str>], spacing: Spacing) -> String {
     if lines.is_empty() {
         return out;
     }
-    for (at, row) in rows.iter().enumerate() {
+    let widths = widths(&rows, spacing);
+    for (row, widths) in rows.iter().zip(widths) {
         for (column, cell) in row.iter().enumerate() {
             out.push_str(cell);
-            if column + 1 < row.len() {
-                let width = width(&rows, at, column, spacing);
+            if let Some(width) = widths.get(column) {
                 out.extend(std::iter::repeat_n(' ', width.saturating_sub(cell.chars().count())));
             }
         }
@@ -34,13 +34,23 @@ pub(crate) fn align(lines: &[impl AsRef<str>], spacing: Spacing) -> String {
     out
 }
 
-/// The width of the column block that cell (`at`, `column`) belongs to.
-fn width(rows: &[Vec<&str>], at: usize, column: usize, spacing: Spacing) -> usize {
-    let in_block = |row: &&Vec<&str>| row.len() > column + 1;
-    let above = rows[..at].iter().rev().take_while(in_block);
-    let below = rows[at..].iter().take_while(in_block);
-    let widest = above.chain(below).map(|row| row[column].chars().count()).max().unwrap_or(0);
-    (widest + spacing.padding).max(spacing.min)
+/// The widths of every line's padded cells.
+fn widths(rows: &[Vec<&str>], spacing: Spacing) -> Vec<Vec<usize>> {
+    let mut all: Vec<Vec<usize>> = rows.iter().map(|row| vec![0; row.len() - 1]).collect();
+    let columns = all.iter().map(Vec::len).max().unwrap_or(0);
+    for column in 0..columns {
+        let mut start = 0;
+        while start < rows.len() {
+            let block = rows[start..].iter().take_while(|row| row.len() > column + 1);
+            let cells: Vec<usize> = block.map(|row| row[column].chars().count()).collect();
+            let widest = cells.iter().max().copied().unwrap_or(0);
+            for widths in &mut all[start..start + cells.len()] {
+                widths[column] = (widest + spacing.padding).max(spacing.min);
+            }
+            start += cells.len().max(1);
+        }
+    }
+    all
 }
 
 #[cfg(test)]

@@ -20,6 +20,8 @@ pub(crate) struct Template {
     inner: gotmpl::Template,
     source: String,
     texts: Texts,
+    /// What a listing's rows are called; none for documents.
+    kind: Option<&'static str>,
 }
 
 fn address(value: &Value) -> Option<usize> {
@@ -307,8 +309,9 @@ impl Template {
     ///
     /// # Errors
     /// Docker's words: `failed to parse template: template: :1: …`.
-    pub(crate) fn listing(source: &str) -> Result<Self, CommandError> {
+    pub(crate) fn listing(source: &str, kind: &'static str) -> Result<Self, CommandError> {
         Self::parse(source)
+            .map(|template| Self { kind: Some(kind), ..template })
             .map_err(|error| CommandError::plain(format!("failed to parse template: {error}")))
     }
 
@@ -351,7 +354,7 @@ impl Template {
         let inner = change(base(&texts))
             .parse(&spell_methods(source))
             .map_err(|error| go_parse_words(&error.to_string()))?;
-        Ok(Self { inner, source: source.to_owned(), texts })
+        Ok(Self { inner, source: source.to_owned(), texts, kind: None })
     }
 
     /// Renders one row of a listing.
@@ -387,9 +390,11 @@ impl Template {
             .iter()
             .find(|(parent, name)| chain.starts_with(&format!(".{parent}.{name}.")));
         let key = absent.map_or(key.as_str(), |(_, name)| name);
-        format!(
-            "template: :1:{at}: executing \"\" at <{chain}>: map has no entry for key \"{key}\""
-        )
+        let reason = match self.kind {
+            Some(kind) => format!("can't evaluate field {key} in type *formatter.{kind}"),
+            None => format!("map has no entry for key \"{key}\""),
+        };
+        format!("template: :1:{at}: executing \"\" at <{chain}>: {reason}")
     }
 
     /// Where `key` stands: the column Go names and the field chain it belongs to.
