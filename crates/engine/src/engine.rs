@@ -11,7 +11,7 @@ use types::{ContainerId, Kind};
 use crate::actor::Command;
 use crate::events::{EventStream, Events, Subject};
 use crate::exec::Exec;
-use crate::mountpoint::MountPoint;
+use crate::mountpoint::{MountKind, MountPoint};
 use crate::options::EngineOptions;
 use crate::record::Record;
 use crate::request::EventsRequest;
@@ -315,6 +315,22 @@ impl Engine {
         attributes.insert("name".to_owned(), view.name.clone());
         attributes.extend(more.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
         self.events.publish(Subject::Container, action, view.id.as_str(), attributes);
+    }
+
+    /// Tells that a run begins or ends to use its volumes.
+    pub(crate) fn tell_volumes(&self, record: &Record, action: &str) {
+        for mount in record.mounts.iter().filter(|mount| mount.kind == MountKind::Volume) {
+            let mut attributes = std::collections::BTreeMap::from([
+                ("container".to_owned(), record.id.to_string()),
+                ("driver".to_owned(), "local".to_owned()),
+            ]);
+            if action == "mount" {
+                attributes.insert("destination".to_owned(), mount.destination.clone());
+                attributes.insert("propagation".to_owned(), mount.propagation.clone());
+                attributes.insert("read/write".to_owned(), mount.rw.to_string());
+            }
+            self.events.publish(Subject::Volume, action, mount.name.as_str(), attributes);
+        }
     }
 
     /// Puts a command into a container's mailbox and waits for its answer.

@@ -68,7 +68,7 @@ pub struct EngineOptions {
     pub runtimes: BTreeMap<String, RuntimeProgram>,
     /// The runtime of containers that name none; a key of `runtimes`.
     pub default_runtime: String,
-    /// A static program bind-mounted at `/sbin/docker-init` for `--init`.
+    /// A static program bind-mounted at `/sbin/docker-init` for `--init`; called as `docker-init -- COMMAND`.
     pub init: Option<PathBuf>,
     /// Who manages cgroups.
     pub cgroup_driver: CgroupDriver,
@@ -122,7 +122,7 @@ impl EngineOptions {
             shim: programs.join("belljar-shim"),
             runtimes: BTreeMap::from([(Self::RUNTIME.to_owned(), ours)]),
             default_runtime: Self::RUNTIME.to_owned(),
-            init: None,
+            init: find_init(programs),
             cgroup_driver: CgroupDriver::default(),
             cgroup_parent: String::new(),
             time_namespace: NamespaceDefault::default(),
@@ -143,4 +143,12 @@ impl EngineOptions {
             labels: Vec::new(),
         }
     }
+}
+
+/// Our own init program, or one that the host has from another engine.
+fn find_init(programs: &std::path::Path) -> Option<PathBuf> {
+    let elsewhere =
+        ["/usr/libexec/docker/docker-init", "/usr/bin/docker-init", "/usr/bin/tini-static"];
+    let ours = programs.join("belljar-init");
+    std::iter::once(ours).chain(elsewhere.map(PathBuf::from)).find(|path| path.is_file())
 }

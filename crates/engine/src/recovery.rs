@@ -146,6 +146,8 @@ impl Engine {
 
     /// Removes what no record names: bundles, directories, file systems, mounts.
     fn sweep(&self, known: &HashSet<ContainerId>) {
+        let mut known = known.clone();
+        known.extend(set_aside(&self.options.data_root.join("db/containers")));
         let alive = |id: &ContainerId| {
             self.containers.get(id.as_str()).is_some_and(|record| record.state.status.is_alive())
         };
@@ -181,6 +183,17 @@ async fn ask_shim(dir: &Path, record: &Record) -> Option<Found> {
             None
         }
     }
+}
+
+/// Ids of records that were set aside: what they name is somebody's data, and is kept until somebody decides.
+fn set_aside(table: &Path) -> Vec<ContainerId> {
+    let id = |name: &std::path::PathBuf| name.to_str()?.get(..64)?.parse().ok();
+    let names = file::names(table).unwrap_or_default();
+    names
+        .iter()
+        .filter(|name| name.extension().is_some_and(|e| e == "damaged"))
+        .filter_map(id)
+        .collect()
 }
 
 /// Removes the directories named by ids that are not to be kept.

@@ -546,3 +546,85 @@ async fn privileged_health_is_checked() {
     health("unhealthy").await;
     engine.remove("well", RemoveRequest { force: true, volumes: true }).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn privileged_options_reach_the_kernel() {
+    let Some(bench) = Bench::new() else { return };
+    let Some(engine) = bench.with_image().await else { return };
+    let script = "touch /x 2>/dev/null || echo readonly; touch /scratch/y && echo tmpfs; grep -E '^(CapEff|NoNewPrivs|Seccomp):' \
+        /proc/self/status; echo $A $HOSTNAME $HOME; cat /proc/self/oom_score_adj; id -u; grep 'open files' /proc/self/limits; \
+        stat -f -c %b /dev/shm";
+    let mut request = ask("options", &["sh", "-c", script]);
+    request.config.env = Some(vec!["A=b".into()]);
+    request.config.user = "u:wheel".into();
+    let host = &mut request.host_config;
+    host.readonly_rootfs = true;
+    host.tmpfs = Some(BTreeMap::from([("/scratch".into(), "mode=1777".into())]));
+    host.cap_drop = Some(vec!["ALL".into()]);
+    host.security_opt = Some(vec!["no-new-privileges".into()]);
+    host.oom_score_adj = 77;
+    host.shm_size = 8 << 20;
+    host.ulimits =
+        Some(vec![types::container::Ulimit { name: "nofile".into(), soft: 99, hard: 100 }]);
+    let (code, out, err) = run(&engine, request).await;
+    let short = engine.inspect("options").unwrap().id.short().to_owned();
+    let lines: Vec<&str> = out.lines().collect();
+    let want = [
+        "readonly",
+        "tmpfs",
+        "CapEff:\t0000000000000000",
+        "NoNewPrivs:\t1",
+        "Seccomp:\t2",
+        &format!("b {short} /home/u"),
+        "77",
+        "1000",
+        "Max open files            99                   100                  files     ",
+        "2048",
+    ];
+    assert_eq!((code, lines), (0, want.to_vec()), "{err}");
+    engine.remove("options", RemoveRequest::default()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn privileged_namespaces_are_shared_as_asked() {
+    let Some(bench) = Bench::new() else { return };
+    let Some(engine) = bench.with_image().await else { return };
+    let mut request = ask("donor", &["sleep", "1000"]);
+    request.host_config.ipc_mode = "shareable".into();
+    engine.create(request).await.unwrap();
+    engine.start("donor").await.unwrap();
+    let inodes = |name: &str| {
+        let pid = engine.inspect(name).unwrap().state.pid;
+        ["net", "pid", "ipc", "uts", "mnt", "cgroup"]
+            .map(|ns| std::fs::read_link(format!("/proc/{pid}/ns/{ns}")).unwrap())
+    };
+    let host = ["net", "pid", "ipc", "uts", "mnt", "cgroup"]
+        .map(|ns| std::fs::read_link(format!("/proc/self/ns/{ns}")).unwrap());
+    let donor = inodes("donor");
+    assert!((0..6).all(|at| donor[at] != host[at]), "{donor:?}");
+    let mut request = ask("guest", &["sleep", "1000"]);
+    request.host_config.network_mode = "container:donor".into();
+    request.host_config.ipc_mode = "container:donor".into();
+    request.host_config.pid_mode = "container:donor".into();
+    request.host_config.uts_mode = "host".into();
+    engine.create(request).await.unwrap();
+    engine.start("guest").await.unwrap();
+    let guest = inodes("guest");
+    assert_eq!([&guest[0], &guest[1], &guest[2]], [&donor[0], &donor[1], &donor[2]]);
+    assert_eq!(guest[3], host[3]);
+    assert!(guest[4] != donor[4] && guest[5] != donor[5]);
+    let limits = UpdateRequest {
+        resources: HostConfig { memory: 32 << 20, ..HostConfig::default() },
+        restart_policy: None,
+    };
+    engine.update("donor", limits).await.unwrap();
+    let view = engine.inspect("donor").unwrap();
+    assert_eq!(view.host_config.memory_swap, 64 << 20);
+    let file = format!("/sys/fs/cgroup/memory{}/memory.limit_in_bytes", view.cgroup_path);
+    if let Ok(limit) = std::fs::read_to_string(file) {
+        assert_eq!(limit.trim(), (32 << 20).to_string());
+    }
+    for name in ["guest", "donor"] {
+        engine.remove(name, RemoveRequest { force: true, volumes: true }).await.unwrap();
+    }
+}

@@ -61,6 +61,7 @@ impl Actor {
         self.engine.end_execs(&self.record.id, 137);
         self.handle.progress.send_modify(|progress| progress.exits += 1);
         self.tear_down(endpoints).await;
+        self.engine.tell_volumes(&self.record, "unmount");
         self.afterwards(restart).await;
     }
 

@@ -114,6 +114,7 @@ impl Actor {
                 &self.record.id,
             );
         }
+        self.engine.tell_volumes(&self.record, "mount");
         self.tell("start", &[]);
         self.watch();
         Ok(())
