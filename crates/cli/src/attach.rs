@@ -233,6 +233,9 @@ const PROXIED: [(i32, &str); 9] = [
     (20, "TSTP"),
 ];
 
+/// How many SIGINT and SIGTERM a container may leave unanswered before they end the client itself, as in Docker.
+const PATIENCE: usize = 3;
+
 /// Signals that came, in order.
 pub(crate) struct Signals(UnboundedReceiver<(i32, &'static str)>);
 
@@ -264,14 +267,21 @@ impl Signals {
         Self(receiver)
     }
 
-    /// Hands every signal to container `id`, for ever.
-    pub(crate) async fn forward(&mut self, client: &Client, id: &str) -> std::convert::Infallible {
+    /// Hands every signal to container `id`; returns when the user has asked three times to end.
+    pub(crate) async fn forward(&mut self, client: &Client, id: &str) {
+        let mut asked_to_end = 0;
         while let Some((_, name)) = self.0.recv().await {
+            if ["INT", "TERM"].contains(&name) {
+                asked_to_end += 1;
+            }
+            if asked_to_end == PATIENCE {
+                return;
+            }
             let path =
                 Query::new().with("signal", name).on(&format!("/containers/{}/kill", segment(id)));
             let _ = client.post(&path).await;
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// The first signal's number.
@@ -330,7 +340,9 @@ pub(crate) async fn watch(
             end => Ok(end),
         },
         never = resized => match never {},
-        never = forwarded => match never {},
+        () = forwarded => Err(CommandError::plain(format!(
+            "\ngot {PATIENCE} SIGTERM/SIGINTs, forcefully exiting"
+        ))),
         number = killed => Err(CommandError::Exit(u8::try_from(128 + number).unwrap_or(255))),
     }
 }

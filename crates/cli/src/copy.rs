@@ -143,8 +143,9 @@ impl LocalTarget {
         let parent =
             root.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         if !parent.is_dir() {
+            let full = std::path::absolute(parent).unwrap_or_else(|_| parent.to_owned());
             let words =
-                format!("invalid output path: directory \"{}\" does not exist", parent.display());
+                format!("invalid output path: directory \"{}\" does not exist", full.display());
             return Err(CommandError::plain(words));
         }
         Ok(Self { root })

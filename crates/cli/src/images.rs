@@ -24,6 +24,23 @@ pub(crate) fn auth_header(reference: &Reference) -> String {
     auth.encode()
 }
 
+/// `os[/arch[/variant]]` as the JSON that some queries take; the empty text stays empty.
+pub(crate) fn platform(text: &str) -> String {
+    if text.is_empty() {
+        return String::new();
+    }
+    let mut parts = text.split('/');
+    let mut part = || parts.next().unwrap_or_default().to_owned();
+    let mut platform = serde_json::Map::new();
+    for key in ["os", "architecture", "variant"] {
+        let value = part();
+        if !value.is_empty() {
+            platform.insert(key.into(), value.into());
+        }
+    }
+    serde_json::Value::Object(platform).to_string()
+}
+
 /// What to pull.
 #[derive(Clone, Debug)]
 pub(crate) struct Pull {
@@ -57,5 +74,20 @@ impl Pull {
             Call::new(Method::POST, &path).header("X-Registry-Auth", auth_header(&self.reference));
         let response = client.stream(call).await?;
         progress::show(ui, Lines::of(response), place).await.map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn platforms_are_json() {
+        assert_eq!(
+            platform("linux/arm64/v8"),
+            r#"{"architecture":"arm64","os":"linux","variant":"v8"}"#
+        );
+        assert_eq!(platform("linux"), r#"{"os":"linux"}"#);
+        assert_eq!(platform(""), "");
     }
 }

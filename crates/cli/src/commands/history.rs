@@ -1,9 +1,10 @@
 //! `history`.
 
-use crate::client::{Client, segment};
+use crate::client::{Client, Query, segment};
 use crate::document::Document;
 use crate::error::CommandError;
 use crate::format::{self, Listing, Row, units};
+use crate::images::platform;
 use crate::ui::Ui;
 
 /// Show the history of an image
@@ -18,6 +19,9 @@ pub(crate) struct Args {
     /// Don't truncate output
     #[arg(long)]
     no_trunc: bool,
+    /// Show history for the given platform. Formatted as "os[/arch[/variant]]" (e.g., "linux/amd64")
+    #[arg(long, value_name = "string", default_value = "", hide_default_value = true)]
+    platform: String,
     /// Only show image IDs
     #[arg(short, long)]
     quiet: bool,
@@ -38,7 +42,10 @@ const HEADERS: &[(&str, &str)] = &[
 pub(crate) async fn run(ui: &mut Ui, client: &Client, args: Args) -> Result<u8, CommandError> {
     let created = if args.human { "CreatedSince" } else { "CreatedAt" };
     let listing = Listing::new(HEADERS, &["ID", created, "CreatedBy", "Size", "Comment"]);
-    let history = client.get(&format!("/images/{}/history", segment(&args.image))).await?;
+    let path = Query::new()
+        .with_some("platform", &platform(&args.platform))
+        .on(&format!("/images/{}/history", segment(&args.image)));
+    let history = client.get(&path).await?;
     let rows = history.items().iter().map(|step| row(step, &args)).collect();
     listing.print(ui, &format::quiet_format(&args.format, args.quiet, "ID"), rows)?;
     Ok(0)

@@ -69,7 +69,9 @@ impl Look<'_> {
         for kind in self.kinds {
             let query = match kind {
                 Kind::Container => Query::new().with_flag("size", self.size),
-                Kind::Image => Query::new().with_some("platform", self.platform),
+                Kind::Image => {
+                    Query::new().with_some("platform", &crate::images::platform(self.platform))
+                }
                 Kind::Network => Query::new().with_flag("verbose", self.verbose),
                 Kind::Volume => Query::new(),
             };

@@ -38,7 +38,7 @@ pub(crate) async fn run(ui: &mut Ui, client: &Client, args: Args) -> Result<u8, 
     let quiet = args.quiet || !ui.out_is_terminal;
     let path = Query::new()
         .with("quiet", if quiet { "1" } else { "0" })
-        .with_some("platform", &args.platform)
+        .with_some("platform", &crate::images::platform(&args.platform))
         .on("/images/load");
     let response = client.upload(Method::POST, &path, body).await?;
     let json =

@@ -27,7 +27,8 @@ pub(crate) async fn run(ui: &mut Ui, client: &Client, args: Args) -> Result<u8, 
     for name in &args.images {
         query = query.with("names", name);
     }
-    let path = query.with_some("platform", &args.platform).on("/images/get");
+    let path =
+        query.with_some("platform", &crate::images::platform(&args.platform)).on("/images/get");
     let response = client.stream(Call::new(Method::GET, &path)).await?;
     download(ui, response, args.output.as_deref()).await
 }

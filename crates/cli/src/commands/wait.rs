@@ -39,6 +39,8 @@ pub(crate) async fn run(ui: &mut Ui, client: &Client, args: Args) -> Result<u8, 
 #[derive(Debug)]
 pub(crate) struct ExitWatch {
     id: String,
+    /// The condition for asking again.
+    again: &'static str,
     answer: Response<Incoming>,
 }
 
@@ -55,7 +57,9 @@ impl ExitWatch {
     ) -> Result<Self, CommandError> {
         let path = path(id, condition);
         let answer = client.stream(Call::new(Method::POST, &path)).await?;
-        Ok(Self { id: id.to_owned(), answer })
+        // The exit itself may be over by then; a removal is not, as the engine's last act.
+        let again = if condition == "removed" { "removed" } else { "not-running" };
+        Ok(Self { id: id.to_owned(), again, answer })
     }
 
     /// Waits for the exit status. An engine that goes away meanwhile is asked again when it is back: the container lives on.
@@ -70,7 +74,7 @@ impl ExitWatch {
     async fn ask_again(&self, ui: &mut Ui, client: &Client) -> Result<u8, CommandError> {
         let begun = Instant::now();
         loop {
-            match client.post(&path(&self.id, "not-running")).await {
+            match client.post(&path(&self.id, self.again)).await {
                 Ok(document) => return Ok(code(ui, &document)),
                 Err(CommandError::Unreachable { .. } | CommandError::Transport(_))
                     if begun.elapsed() < DAEMON_PATIENCE =>
