@@ -21,7 +21,7 @@ use crate::transition::{Request, check};
 use crate::view::Status;
 use crate::{EngineError, Result, signals};
 
-pub(crate) use exit::{should_restart, still_lives};
+pub(crate) use exit::{remains, should_restart, still_lives};
 pub(crate) use start::{endpoint_request, exit_record, listen};
 
 type Reply<T> = oneshot::Sender<Result<T>>;

@@ -151,6 +151,12 @@ impl Engine {
         let alive = |id: &ContainerId| {
             self.containers.get(id.as_str()).is_some_and(|record| record.state.status.is_alive())
         };
+        for (_, record) in self.containers.iter() {
+            let left = [self.bundle_dir(&record.id), self.runtime_root().join(record.id.as_str())];
+            if !record.state.status.is_alive() && left.iter().any(|dir| dir.exists()) {
+                actor::remains(&self.me(), &record);
+            }
+        }
         for id in self.snapshot.containers() {
             let result = match known.contains(&id) {
                 false => self.snapshot.remove(&id),

@@ -29,6 +29,16 @@ fn programs() -> Option<PathBuf> {
     (there("belljar-shim") && there("belljar-runtime")).then_some(dir)
 }
 
+fn options(programs: &Path, root: &Path) -> EngineOptions {
+    let mut options = EngineOptions::new(programs);
+    options.data_root = root.join("data");
+    options.exec_root = root.join("run");
+    options.bridge.name = "none".into();
+    let name = root.file_name().unwrap().to_str().unwrap();
+    options.cgroup_parent = format!("/{}", name.replace('.', "-"));
+    options
+}
+
 /// `/bin/busybox` with some links, as a tar.
 fn busybox_tar() -> Option<Vec<u8>> {
     let busybox = std::fs::read("/bin/busybox").ok()?;
@@ -77,11 +87,7 @@ impl Bench {
             return None;
         };
         let root = tempfile::Builder::new().prefix("belljar-engine-").tempdir().unwrap();
-        let mut options = EngineOptions::new(&programs);
-        options.data_root = root.path().join("data");
-        options.exec_root = root.path().join("run");
-        options.bridge.name = "none".into();
-        options.cgroup_parent = format!("/belljar-test-{}", std::process::id());
+        let options = options(&programs, root.path());
         Some(Self { root, options })
     }
 
@@ -626,5 +632,82 @@ async fn privileged_namespaces_are_shared_as_asked() {
     }
     for name in ["guest", "donor"] {
         engine.remove(name, RemoveRequest { force: true, volumes: true }).await.unwrap();
+    }
+}
+
+/// Not a test of its own: the victim of the one below, which kills it.
+#[tokio::test(flavor = "multi_thread")]
+async fn victim() {
+    let Some(root) = std::env::var_os("BELLJAR_VICTIM_ROOT") else { return };
+    let Some(programs) = programs() else { return };
+    let engine = Engine::open(options(&programs, Path::new(&root))).await.unwrap();
+    for round in 0.. {
+        let name = format!("r{}-{round}", std::process::id());
+        engine.create(ask(&name, &["sleep", "1000"])).await.unwrap();
+        engine.start(&name).await.unwrap();
+        if round % 3 == 0 {
+            continue;
+        }
+        let stop = StopRequest { timeout: Some(0), ..StopRequest::default() };
+        engine.stop(&name, stop).await.unwrap();
+        engine.remove(&name, RemoveRequest::default()).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn privileged_an_engine_killed_at_any_moment_leaves_no_lie_and_no_orphan() {
+    let Some(bench) = Bench::new() else { return };
+    let Some(engine) = bench.with_image().await else { return };
+    drop(engine);
+    for round in 0..12u64 {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "victim", "--nocapture"])
+            .env("BELLJAR_VICTIM_ROOT", bench.root.path())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        // From the middle of its first start to some containers later.
+        tokio::time::sleep(Duration::from_millis(30 + round * 37)).await;
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let engine = bench.open().await;
+        let list = engine.list(ListRequest { all: true, ..ListRequest::default() }).await.unwrap();
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        for container in &list {
+            let view = &container.view;
+            let command =
+                std::fs::read(format!("/proc/{}/cmdline", view.state.pid)).unwrap_or_default();
+            let mounted = mounts.contains(&format!("{}", view.graph.merged.display()));
+            match view.state.status {
+                Status::Running => {
+                    assert!(command.starts_with(b"sleep\0") && mounted, "{round}: {view:?}")
+                }
+                _ => assert!(!mounted && view.state.pid == 0, "{round}: {view:?}"),
+            }
+        }
+        let ids: Vec<String> = list.iter().map(|container| container.view.id.to_string()).collect();
+        for dir in ["data/containers", "run/bundles", "run/containers", "run/runtime"] {
+            for entry in
+                std::fs::read_dir(bench.root.path().join(dir)).into_iter().flatten().flatten()
+            {
+                let name = entry.file_name().into_string().unwrap();
+                assert!(name.len() != 64 || ids.contains(&name), "{round}: orphan {dir}/{name}");
+            }
+        }
+        if round % 4 == 3 {
+            for id in &ids {
+                engine.remove(id, RemoveRequest { force: true, volumes: true }).await.unwrap();
+            }
+            for dir in ["data/containers", "run/bundles", "run/containers", "run/runtime"] {
+                let left =
+                    std::fs::read_dir(bench.root.path().join(dir)).into_iter().flatten().flatten();
+                let left: Vec<_> = left
+                    .map(|e| e.path())
+                    .filter(|p| p.file_name().is_some_and(|n| n.len() == 64))
+                    .collect();
+                assert!(left.is_empty(), "{round}: {left:?}");
+            }
+        }
     }
 }

@@ -91,6 +91,8 @@ impl Actor {
         let live = Arc::new(Live { run: self.run, pid, pidfd, shim: Some(Arc::clone(&link)) });
         let endpoints = blocking(move || join_networks(&engine, &record, pid)).await?;
         self.record.state.endpoints.clone_from(&endpoints);
+        // Before the release: a daemon killed behind it finds a running container and must know its process and addresses.
+        self.engine.containers.put(self.record.id.as_str(), &self.record).room()?;
         Ok(Ready { link, live, endpoints })
     }
 
