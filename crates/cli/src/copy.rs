@@ -382,18 +382,6 @@ impl LocalSource {
         }
     }
 
-    /// The size of what is copied.
-    pub(crate) fn bytes(&self) -> u64 {
-        fn sum(path: &Path) -> u64 {
-            let Ok(meta) = fs::symlink_metadata(path) else {
-                return 0;
-            };
-            let inside = fs::read_dir(path).into_iter().flatten().flatten();
-            if meta.is_dir() { inside.map(|entry| sum(&entry.path())).sum() } else { meta.len() }
-        }
-        sum(&self.path)
-    }
-
     /// Writes the archive; its root entry is called `name`.
     ///
     /// # Errors

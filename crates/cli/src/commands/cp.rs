@@ -5,7 +5,9 @@
 //! in:  HEAD archive (what is the destination?) -> copy::pack the source -> PUT archive into a directory
 //! ```
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use hyper::{Method, Response, body::Incoming};
 
@@ -165,6 +167,8 @@ async fn unpack(
     let worker = std::thread::spawn(move || {
         let mut chunks = Chunks { receiver, current: bytes::Bytes::new(), total: 0 };
         let result = copy::unpack(&mut chunks, &target, owners);
+        // What follows the archive's end mark belongs to it.
+        let _ = io::copy(&mut chunks, &mut io::sink());
         result.map(|()| chunks.total)
     });
     while let Some(chunk) = next_chunk(response.body_mut()).await? {
@@ -174,6 +178,23 @@ async fn unpack(
     }
     drop(sender);
     worker.join().map_err(|_| CommandError::plain("the unpacking thread ended"))?
+}
+
+/// A writer that counts what goes through it.
+struct Counted<W> {
+    inner: W,
+    count: Arc<AtomicU64>,
+}
+
+impl<W: Write> Write for Counted<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.count.fetch_add(written as u64, Ordering::Relaxed);
+        Ok(written)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
 }
 
 async fn copy_in(
@@ -215,12 +236,14 @@ async fn copy_in(
     }
     let source = copy::LocalSource::open(local, args.follow_link)?;
     let plan = source.place(&target, found.as_ref())?;
-    let bytes = source.bytes();
+    let sent = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&sent);
     let body = upload::written_by(move |pieces| {
+        let pieces = Counted { inner: pieces, count };
         source.pack(&plan.name, io::BufWriter::with_capacity(128 * 1024, pieces))
     });
     client.upload(Method::PUT, &put(&plan.directory), body).await?;
-    announce(ui, args, bytes, &format!("{container}:{path}"));
+    announce(ui, args, sent.load(Ordering::Relaxed), &format!("{container}:{path}"));
     Ok(0)
 }
 
