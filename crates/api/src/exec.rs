@@ -25,7 +25,8 @@ pub struct ExecCreate {
     pub attach_stdout: bool,
     #[serde(deserialize_with = "null_default")]
     pub detach: bool,
-    #[serde(deserialize_with = "null_default")]
+    /// docker-py writes it with a small letter, which Go does not mind.
+    #[serde(alias = "detachKeys", deserialize_with = "null_default")]
     pub detach_keys: String,
     #[serde(deserialize_with = "null_default")]
     pub env: Vec<String>,

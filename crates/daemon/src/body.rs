@@ -1,6 +1,5 @@
 //! Bodies of answers.
 
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -53,8 +52,28 @@ impl HttpBody for Body {
     }
 }
 
-impl From<Infallible> for Body {
-    fn from(never: Infallible) -> Self {
-        match never {}
+/// A body that keeps something until its last byte is on the way.
+pub(crate) struct Keeping<T> {
+    pub(crate) body: Body,
+    pub(crate) kept: T,
+}
+
+impl<T: Unpin> HttpBody for Keeping<T> {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        Pin::new(&mut self.get_mut().body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }

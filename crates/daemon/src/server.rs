@@ -12,7 +12,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 
-use crate::body::Body;
+use crate::body::{Body, Keeping};
 use crate::failure::Failure;
 use crate::hijack::Hijack;
 use crate::host::Host;
@@ -77,8 +77,9 @@ where
 {
     let (socket, control) = Socket::new(stream);
     let service = service_fn(move |request| {
+        let kept = control.begin();
         let answer = answer(Arc::clone(&control), request);
-        async move { Ok::<_, Infallible>(answer.await) }
+        async move { Ok::<_, Infallible>(answer.await.map(|body| Keeping { body, kept })) }
     });
     let connection = http1::Builder::new()
         .title_case_headers(true)

@@ -15,18 +15,28 @@
 //! ```
 //! The library's own `101` head is swallowed: [`crate::hijack`] writes Docker's.
 
+use std::future::Future;
 use std::io;
+use std::os::fd::AsFd as _;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
+use parking_lot::Mutex;
+use rustix::event::{PollFd, PollFlags, Timespec};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::time::{Instant, Sleep};
 
 /// The longest head that is looked at; hyper's own limit is larger.
 const MAX_HEAD: usize = 64 << 10;
 const PIECE: usize = 4096;
+/// How often a client that sends nothing more is looked after.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// How long such a client on TCP, where its leaving cannot be seen, gets its answer.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A connected socket.
 #[derive(Debug)]
@@ -44,12 +54,34 @@ pub(crate) struct Control {
     legacy: AtomicBool,
     /// The answer under way is a `101` that must not reach the client.
     swallow: AtomicBool,
+    /// A request is being answered.
+    busy: AtomicBool,
+    /// Who waits for the end of that.
+    idle: Mutex<Option<Waker>>,
+}
+
+/// Lasts from a request to the last byte of its answer.
+pub(crate) struct Busy(Arc<Control>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.busy.store(false, Ordering::Release);
+        if let Some(waker) = self.0.idle.lock().take() {
+            waker.wake();
+        }
+    }
 }
 
 impl Control {
     /// Tells whether the client asked without `Upgrade`.
     pub(crate) fn is_legacy(&self) -> bool {
         self.legacy.load(Ordering::Acquire)
+    }
+
+    /// Begins to answer a request.
+    pub(crate) fn begin(self: &Arc<Self>) -> Busy {
+        self.busy.store(true, Ordering::Release);
+        Busy(Arc::clone(self))
     }
 
     /// Drops the next `101` head instead of writing it.
@@ -77,6 +109,8 @@ pub(crate) struct Socket {
     /// An answer other than 101 has begun since the hijackable head.
     answered: bool,
     held: Option<Waker>,
+    /// The client sends nothing more: since when, and when to look again whether it still listens.
+    ended: Option<(Instant, Pin<Box<Sleep>>)>,
 }
 
 impl Socket {
@@ -90,6 +124,7 @@ impl Socket {
             early: Vec::new(),
             answered: false,
             held: None,
+            ended: None,
         };
         (socket, control)
     }
@@ -111,7 +146,7 @@ impl Socket {
         ready!(self.stream.poll_read(cx, buf))?;
         let piece = &buf.filled()[before..];
         if piece.is_empty() {
-            return Poll::Ready(Ok(()));
+            return self.poll_end(cx);
         }
         if may_be_hijackable(piece) {
             self.reading = Reading::Head(piece.to_vec());
@@ -120,6 +155,30 @@ impl Socket {
             self.reading = Reading::Plain;
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Decides what the end of input means. A client that has closed its sending side only still waits for the answer under way,
+    /// as Go's server lets it; the HTTP library would take it for gone.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        *self.control.idle.lock() = Some(cx.waker().clone());
+        let (since, look) = self
+            .ended
+            .get_or_insert_with(|| (Instant::now(), Box::pin(tokio::time::sleep(LOOK_AGAIN))));
+        loop {
+            let patient = matches!(self.stream, Stream::Unix(_)) || since.elapsed() < PATIENCE;
+            let busy = self.control.busy.load(Ordering::Acquire);
+            if !busy || !patient || self.stream.is_hung_up() {
+                return Poll::Ready(Ok(()));
+            }
+            ready!(look.as_mut().poll(cx));
+            look.as_mut().reset(Instant::now() + LOOK_AGAIN);
+        }
+    }
+
+    fn poll_plain(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(self.stream.poll_read(cx, buf))?;
+        if buf.filled().len() == before { self.poll_end(cx) } else { Poll::Ready(Ok(())) }
     }
 
     /// Reads on until the head is complete, or is known not to be hijackable.
@@ -220,7 +279,7 @@ impl AsyncRead for Socket {
         let before = buf.filled().len();
         loop {
             match this.reading {
-                Reading::Plain => return this.stream.poll_read(cx, buf),
+                Reading::Plain => return this.poll_plain(cx, buf),
                 Reading::Fresh => {
                     ready!(this.poll_fresh(cx, buf))?;
                     if !matches!(this.reading, Reading::Head(_)) {
@@ -282,6 +341,21 @@ impl AsyncWrite for Socket {
 }
 
 impl Stream {
+    /// Tells whether the other side is closed in both directions (POLLHUP of poll(2)). On TCP that shows only once it refused a byte.
+    fn is_hung_up(&self) -> bool {
+        let fd = match self {
+            Self::Unix(s) => s.as_fd(),
+            Self::Tcp(s) => s.as_fd(),
+        };
+        let mut polled = [PollFd::from_borrowed_fd(fd, PollFlags::empty())];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let gone = PollFlags::HUP | PollFlags::ERR;
+        match rustix::event::poll(&mut polled, Some(&now)) {
+            Ok(_) => polled[0].revents().intersects(gone),
+            Err(_) => true,
+        }
+    }
+
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Unix(s) => Pin::new(s).poll_read(cx, buf),

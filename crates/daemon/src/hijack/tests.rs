@@ -130,3 +130,41 @@ async fn uploads_that_look_like_requests_stay_uploads() {
     let out = talk(&pieces).await;
     assert!(out.ends_with("160 bytes"), "{out}");
 }
+
+#[tokio::test]
+async fn a_client_that_only_stops_sending_gets_its_answer() {
+    let (mut client, server) = UnixStream::pair().unwrap();
+    client.write_all(b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+    client.shutdown().await.unwrap();
+    tokio::spawn(converse(Stream::Unix(server), |control, request| async move {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        answer(control, request).await
+    }));
+    let mut out = String::new();
+    let read = client.read_to_string(&mut out);
+    tokio::time::timeout(Duration::from_secs(5), read).await.expect("the server ends").unwrap();
+    assert!(out.starts_with("HTTP/1.1 200 OK") && out.ends_with("0 bytes"), "{out}");
+}
+
+#[tokio::test]
+async fn a_producer_hears_that_its_client_left() {
+    let (mut client, server) = UnixStream::pair().unwrap();
+    let (gone, left) = tokio::sync::oneshot::channel();
+    let gone = parking_lot::Mutex::new(Some(gone));
+    tokio::spawn(converse(Stream::Unix(server), move |_, _| {
+        let (feed, body) = crate::feed::Feed::new();
+        let gone = gone.lock().take();
+        tokio::spawn(async move {
+            feed.gone().await;
+            gone.map(|gone| gone.send(()))
+        });
+        async move { Response::new(body) }
+    }));
+    client.write_all(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let mut head = [0; 15];
+    client.read_exact(&mut head).await.unwrap();
+    client.shutdown().await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    drop(client);
+    tokio::time::timeout(Duration::from_secs(5), left).await.expect("it hears").unwrap();
+}
