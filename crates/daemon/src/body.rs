@@ -55,7 +55,7 @@ impl HttpBody for Body {
 /// A body that keeps something until its last byte is on the way.
 pub(crate) struct Keeping<T> {
     pub(crate) body: Body,
-    pub(crate) kept: T,
+    pub(crate) _kept: T,
 }
 
 impl<T: Unpin> HttpBody for Keeping<T> {

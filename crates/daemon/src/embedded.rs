@@ -19,7 +19,7 @@ pub(crate) async fn load(engine: &Engine, programs: &Path) {
     match engine.load(file, |_| {}).await {
         Ok(_) => tracing::info!(image = NAME, "loaded the embedded image"),
         Err(error) => {
-            tracing::warn!(path = %path.display(), "load the embedded image: {}", error.chain())
+            tracing::warn!(path = %path.display(), "load the embedded image: {}", error.chain());
         }
     }
 }

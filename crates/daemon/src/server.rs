@@ -79,7 +79,7 @@ where
     let service = service_fn(move |request| {
         let kept = control.begin();
         let answer = answer(Arc::clone(&control), request);
-        async move { Ok::<_, Infallible>(answer.await.map(|body| Keeping { body, kept })) }
+        async move { Ok::<_, Infallible>(answer.await.map(|body| Keeping { body, _kept: kept })) }
     });
     let connection = http1::Builder::new()
         .title_case_headers(true)
