@@ -137,7 +137,7 @@ impl Actor {
                 let _ = reply.send(self.freeze(false).await);
             }
             Command::Rename { name, reply } => {
-                let _ = reply.send(self.rename(&name));
+                let _ = reply.send(self.rename(&name).await);
             }
             Command::Update { request, reply } => {
                 let _ = reply.send(self.update(&request).await);
@@ -157,7 +157,9 @@ impl Actor {
             Command::Exited { run, exit } if run == self.run => self.ended(Some(exit)).await,
             Command::ShimGone { run } if run == self.run => self.shim_gone().await,
             Command::ProcessGone { run, code } if run == self.run => self.process_gone(code).await,
-            Command::OomKilled { run } if run == self.run && self.status().is_alive() => self.oom(),
+            Command::OomKilled { run } if run == self.run && self.status().is_alive() => {
+                self.oom().await;
+            }
             Command::RestartDue { run }
                 if run == self.run && self.status() == Status::Restarting =>
             {
@@ -176,14 +178,22 @@ impl Actor {
     }
 
     /// Writes the record and shows it to readers.
-    pub(crate) fn save(&self) -> Result<()> {
+    pub(crate) async fn save(&self) -> Result<()> {
         self.show();
-        self.engine.containers.put(self.record.id.as_str(), &self.record).room()
+        self.put().await
+    }
+
+    /// Writes the record.
+    pub(crate) async fn put(&self) -> Result<()> {
+        let (engine, record) = (Arc::clone(&self.engine), self.record.clone());
+        blocking(move || engine.containers.put(record.id.as_str(), &record).room()).await
     }
 
     /// Shows the record to readers.
     fn show(&self) {
-        self.handle.publish(self.engine.view_of(&self.record));
+        // The directories of a container never change, and asking for them reads the disk.
+        let graph = self.handle.view().graph.clone();
+        self.handle.publish(self.engine.view_of(&self.record, Some(graph)));
         let (status, exit_code) = (self.status(), self.record.state.exit_code);
         self.handle.progress.send_modify(|progress| {
             progress.status = status;
@@ -199,13 +209,13 @@ impl Actor {
         self.check(Request::Signal)?;
         if stop && !self.record.state.stopped_by_user {
             self.record.state.stopped_by_user = true;
-            self.save()?;
+            self.save().await?;
         }
         if self.status() == Status::Restarting {
             if stop {
                 self.run += 1;
                 self.record.state.status = Status::Exited;
-                return self.save();
+                return self.save().await;
             }
             return Err(EngineError::conflict(format!(
                 "cannot kill container: {}: container {} is not running",
@@ -226,7 +236,7 @@ impl Actor {
         if signal == signals::KILL && self.status() == Status::Paused {
             self.call_runtime(&["resume"]).await?;
             self.record.state.status = Status::Running;
-            self.save()?;
+            self.save().await?;
         }
         Ok(())
     }
@@ -246,12 +256,12 @@ impl Actor {
         self.check(if freeze { Request::Pause } else { Request::Unpause })?;
         self.call_runtime(&[if freeze { "pause" } else { "resume" }]).await?;
         self.record.state.status = if freeze { Status::Paused } else { Status::Running };
-        self.save()?;
+        self.save().await?;
         self.tell(if freeze { "pause" } else { "unpause" }, &[]);
         Ok(())
     }
 
-    fn rename(&mut self, name: &str) -> Result<()> {
+    async fn rename(&mut self, name: &str) -> Result<()> {
         self.check(Request::Rename)?;
         let name = name.strip_prefix('/').unwrap_or(name);
         if name == self.record.name {
@@ -261,7 +271,7 @@ impl Actor {
         }
         self.engine.roster.reserve(name, &self.record.id)?;
         let old = std::mem::replace(&mut self.record.name, name.to_owned());
-        if let Err(error) = self.save() {
+        if let Err(error) = self.save().await {
             self.engine.roster.release(name, &self.record.id);
             self.record.name = old;
             self.show();
@@ -294,7 +304,7 @@ impl Actor {
             .await?;
         }
         self.record.host = host;
-        self.save()?;
+        self.save().await?;
         self.tell("update", &[]);
         Ok(warnings)
     }
@@ -317,7 +327,7 @@ impl Actor {
             }
             Err(error) => {
                 self.record.state.status = Status::Dead;
-                let _ = self.save();
+                let _ = self.save().await;
                 let text = error.chain();
                 self.handle.progress.send_modify(|progress| progress.removal_error = Some(text));
                 Err(error)

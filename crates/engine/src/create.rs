@@ -74,7 +74,7 @@ impl Engine {
 
     /// Starts the actor of a container.
     pub(crate) fn adopt(&self, record: Record) -> Arc<Handle> {
-        let (handle, inbox) = Handle::new(self.view_of(&record));
+        let (handle, inbox) = Handle::new(self.view_of(&record, None));
         self.roster.insert(Arc::clone(&handle));
         tokio::spawn(Actor::new(self.me(), Arc::clone(&handle), record).serve(inbox));
         handle

@@ -190,15 +190,14 @@ impl Engine {
     }
 
     /// The view of a record as it is now.
-    pub(crate) fn view_of(&self, record: &Record) -> ContainerView {
+    pub(crate) fn view_of(&self, record: &Record, graph: Option<GraphView>) -> ContainerView {
         let dir = self.container_dir(&record.id);
         let state = &record.state;
-        let graph = self.snapshot.container(&record.id).map(|fs| GraphView {
-            lower: fs.lower,
-            upper: fs.upper,
-            work: fs.work,
-            merged: fs.merged,
-        });
+        let read = || {
+            let fs = self.snapshot.container(&record.id)?;
+            Some(GraphView { lower: fs.lower, upper: fs.upper, work: fs.work, merged: fs.merged })
+        };
+        let graph = graph.or_else(read);
         let mut mounts: Vec<_> =
             record.mounts.iter().filter(|mount| !mount.hidden).map(MountPoint::view).collect();
         mounts.sort_by(|a, b| a.destination.cmp(&b.destination));

@@ -312,6 +312,28 @@ impl Engine {
         }
     }
 
+    /// Takes up the execs that a shim has from before this engine. What they were asked for is not known any more.
+    pub(crate) fn adopt_execs(&self, handle: &Arc<Handle>, execs: &[shim_protocol::ExecState]) {
+        for found in execs {
+            let ended = found.exit.map(|exit| exit.code.unwrap_or(255));
+            let stage = Stage {
+                started: true,
+                running: ended.is_none(),
+                pid: found.pid.unwrap_or(0),
+                exit_code: ended,
+            };
+            let exec = Exec {
+                id: found.exec_id.clone(),
+                handle: Arc::clone(handle),
+                config: ExecConfig::default(),
+                detach_keys: Vec::new(),
+                stage: Mutex::new(stage),
+                quiet: false,
+            };
+            self.execs.write().insert(found.exec_id.clone(), Arc::new(exec));
+        }
+    }
+
     /// The exit code of an exec that has ended.
     pub(crate) fn exec_exit(exec: &Exec) -> Option<i32> {
         exec.stage.lock().exit_code

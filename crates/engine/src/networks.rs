@@ -262,7 +262,7 @@ impl Actor {
             self.record.state.endpoints.push(endpoint);
         }
         self.record.networks.insert(name, settings);
-        self.networks_changed()
+        self.networks_changed().await
     }
 
     async fn disconnect(&mut self, name: &str) -> Result<()> {
@@ -288,16 +288,16 @@ impl Actor {
             })
             .await?;
         }
-        self.networks_changed()
+        self.networks_changed().await
     }
 
-    fn networks_changed(&mut self) -> Result<()> {
+    async fn networks_changed(&mut self) -> Result<()> {
         if self.record.state.status.is_alive() {
             let endpoints = &self.record.state.endpoints;
             let addresses: Vec<IpAddr> =
                 endpoints.iter().map(|endpoint| IpAddr::V4(endpoint.ip)).collect();
             self.engine.write_hosts(&self.record, &addresses)?;
         }
-        self.save()
+        self.save().await
     }
 }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use parking_lot::RwLock;
-use shim_protocol::{ContainerPhase, Request as ShimRequest};
+use shim_protocol::{ContainerPhase, ContainerState, Request as ShimRequest};
 use sys::file;
 use types::ContainerId;
 
@@ -36,7 +36,11 @@ use crate::{EngineError, Result};
 /// What became of a container while nobody looked.
 enum Found {
     /// Its shim serves it.
-    Served(Arc<ShimLink>, tokio::sync::mpsc::UnboundedReceiver<crate::shimlink::Signal>, u32),
+    Served(
+        Arc<ShimLink>,
+        tokio::sync::mpsc::UnboundedReceiver<crate::shimlink::Signal>,
+        ContainerState,
+    ),
     /// Its process lives without a shim.
     Orphan,
     /// It has ended, and the shim wrote how.
@@ -91,7 +95,7 @@ impl Engine {
         if record.state.status == Status::Restarting {
             record.state.status = Status::Exited;
         }
-        let (handle, inbox) = Handle::new(self.view_of(&record));
+        let (handle, inbox) = Handle::new(self.view_of(&record, None));
         self.roster.insert(Arc::clone(&handle));
         let mut actor = Actor::new(Arc::clone(self), Arc::clone(&handle), record);
         let ended = match found {
@@ -180,7 +184,7 @@ async fn ask_shim(dir: &Path, record: &Record) -> Option<Found> {
     let (link, heard) = ShimLink::connect(dir).await.ok()?;
     let state = link.state().await.ok()?;
     match (state.phase, state.pid, state.exit) {
-        (ContainerPhase::Running, Some(pid), _) => Some(Found::Served(link, heard, pid)),
+        (ContainerPhase::Running, Some(_), _) => Some(Found::Served(link, heard, state)),
         (ContainerPhase::Exited, _, Some(exit)) if record.state.status.is_alive() => {
             Some(Found::Ended(exit))
         }
@@ -220,7 +224,9 @@ impl Actor {
     async fn resume(&mut self, found: Found) -> bool {
         let begun = self.record.state.started_at;
         match found {
-            Found::Served(link, heard, pid) => {
+            Found::Served(link, heard, state) => {
+                let pid = state.pid.unwrap_or(0);
+                self.engine.adopt_execs(&self.handle, &state.execs);
                 let Ok(pidfd) = sys::pidfd::open(pid) else {
                     self.ended(None).await;
                     return true;
@@ -235,7 +241,7 @@ impl Actor {
                     self.record.state.status = Status::Paused;
                 }
                 self.hear_from(link, heard).await;
-                self.keep();
+                self.keep().await;
                 self.watch();
                 false
             }
@@ -288,11 +294,11 @@ impl Actor {
         self.record.state.starting = false;
         self.record.state.pid = 0;
         self.record.state.error = "the start was cut off by the end of the daemon".to_owned();
-        self.keep();
+        self.keep().await;
     }
 
-    fn keep(&self) {
-        if let Err(error) = self.save() {
+    async fn keep(&self) {
+        if let Err(error) = self.save().await {
             tracing::error!(error = %types::Chain(&error), container = %self.record.id, "record not written");
         }
     }

@@ -681,7 +681,7 @@ async fn privileged_an_engine_killed_at_any_moment_leaves_no_lie_and_no_orphan()
             let mounted = mounts.contains(&format!("{}", view.graph.merged.display()));
             match view.state.status {
                 Status::Running => {
-                    assert!(command.starts_with(b"sleep\0") && mounted, "{round}: {view:?}")
+                    assert!(command.starts_with(b"sleep\0") && mounted, "{round}: {view:?}");
                 }
                 _ => assert!(!mounted && view.state.pid == 0, "{round}: {view:?}"),
             }

@@ -54,7 +54,7 @@ impl Actor {
         let restart = self.wants_restart();
         self.record.state.status = if restart { Status::Restarting } else { Status::Exited };
         let endpoints = std::mem::take(&mut self.record.state.endpoints);
-        if let Err(error) = self.save() {
+        if let Err(error) = self.save().await {
             tracing::error!(error = %types::Chain(&error), container = %self.record.id, "record not written");
         }
         self.news();
@@ -115,10 +115,10 @@ impl Actor {
     }
 
     /// Something of the container was killed for want of memory while it runs.
-    pub(super) fn oom(&mut self) {
+    pub(super) async fn oom(&mut self) {
         self.record.state.oom_killed = true;
         self.tell("oom", &[]);
-        if let Err(error) = self.save() {
+        if let Err(error) = self.save().await {
             tracing::warn!(error = %types::Chain(&error), container = %self.record.id, "record not written");
         }
     }
@@ -145,10 +145,10 @@ impl Actor {
             Ok(true) => {
                 tracing::warn!(container = %self.record.id, "the shim was lost and replaced");
             }
-            Ok(false) => self.follow_without_shim(),
+            Ok(false) => self.follow_without_shim().await,
             Err(error) => {
                 tracing::warn!(error = %types::Chain(&error), container = %self.record.id, "the shim is lost, the container is followed by its pidfd");
-                self.follow_without_shim();
+                self.follow_without_shim().await;
             }
         }
     }
@@ -182,7 +182,7 @@ impl Actor {
             shim: Some(Arc::clone(&link)),
         })));
         self.hear_from(link, heard).await;
-        self.save()?;
+        self.save().await?;
         Ok(true)
     }
 
@@ -200,7 +200,7 @@ impl Actor {
     }
 
     /// Follows the process by its pidfd, and shows it running as long as it does.
-    pub(crate) fn follow_without_shim(&mut self) {
+    pub(crate) async fn follow_without_shim(&mut self) {
         let Some(live) = self.handle.live() else { return };
         let Ok(pidfd) = live.pidfd.try_clone() else { return };
         let pid = live.pid;
@@ -208,7 +208,7 @@ impl Actor {
         let orphan = Live { run: self.run, pid, pidfd: keep, shim: None };
         self.handle.set_live(Some(Arc::new(orphan)));
         self.record.state.shim_lost = true;
-        if let Err(error) = self.save() {
+        if let Err(error) = self.save().await {
             tracing::warn!(error = %types::Chain(&error), container = %self.record.id, "record not written");
         }
         self.await_process(pidfd, Duration::ZERO);

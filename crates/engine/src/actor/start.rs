@@ -54,7 +54,7 @@ impl Actor {
         self.sent = None;
         self.adoptions = 0;
         self.record.state.starting = true;
-        self.engine.containers.put(self.record.id.as_str(), &self.record).room()?;
+        self.put().await?;
         match self.make_ready().await {
             Ok(ready) => match self.release(&ready).await {
                 Ok(()) => Ok(()),
@@ -92,7 +92,7 @@ impl Actor {
         let endpoints = blocking(move || join_networks(&engine, &record, pid)).await?;
         self.record.state.endpoints.clone_from(&endpoints);
         // Before the release: a daemon killed behind it finds a running container and must know its process and addresses.
-        self.engine.containers.put(self.record.id.as_str(), &self.record).room()?;
+        self.put().await?;
         Ok(Ready { link, live, endpoints })
     }
 
@@ -106,7 +106,7 @@ impl Actor {
         })?;
         self.launching = None;
         self.running(Arc::clone(&ready.live), Timestamp::now());
-        self.save()?;
+        self.save().await?;
         crate::attach::connect_waiting(&self.handle, &ready.link).await;
         for endpoint in &ready.endpoints {
             self.engine.tell_network(
@@ -161,7 +161,7 @@ impl Actor {
         state.error = error.chain();
         state.status = if state.started_at.is_none() { Status::Created } else { Status::Exited };
         self.handle.set_live(None);
-        if let Err(error) = self.save() {
+        if let Err(error) = self.save().await {
             tracing::error!(error = %types::Chain(&error), container = %self.record.id, "record not written");
         }
         Err(error)
