@@ -42,6 +42,7 @@ mod ports;
 mod record;
 mod recovery;
 mod request;
+mod rootfs;
 mod roster;
 mod sample;
 mod shimlink;

@@ -30,17 +30,6 @@ impl Engine {
         Err(EngineError::no_such_container(name))
     }
 
-    /// Packs the whole root file system as a tar.
-    ///
-    /// # Errors
-    /// `NotFound`.
-    pub async fn export(
-        &self,
-        name: &str,
-    ) -> Result<mpsc::Receiver<std::io::Result<bytes::Bytes>>> {
-        Err(EngineError::no_such_container(name))
-    }
-
     /// Looks at one path of a container.
     ///
     /// # Errors

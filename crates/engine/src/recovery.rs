@@ -246,6 +246,7 @@ impl Actor {
                 false
             }
             Found::Orphan => {
+                self.handle.take_root(true);
                 let pid = self.record.state.pid;
                 let Ok(pidfd) = sys::pidfd::open(pid) else {
                     self.ended(None).await;

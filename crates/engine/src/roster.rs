@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{mpsc, watch};
@@ -39,6 +39,10 @@ pub(crate) struct Handle {
     /// Clients that wait for the container to start.
     pub(crate) waiting: Mutex<Vec<Waiting>>,
     tickets: AtomicU64,
+    /// How many read the root now.
+    pub(crate) readers: Mutex<usize>,
+    /// A start has mounted the root, or is about to.
+    pub(crate) root_taken: AtomicBool,
 }
 
 impl Handle {
@@ -58,6 +62,8 @@ impl Handle {
             health: Mutex::new(None),
             waiting: Mutex::default(),
             tickets: AtomicU64::new(0),
+            readers: Mutex::new(0),
+            root_taken: AtomicBool::new(false),
         };
         (Arc::new(handle), inbox)
     }
@@ -77,6 +83,16 @@ impl Handle {
 
     pub(crate) fn set_live(&self, live: Option<Arc<Live>>) {
         *self.live.write() = live;
+    }
+
+    /// Whether the root is mounted for a run, and not only for readers.
+    pub(crate) fn is_mounted_for_run(&self) -> bool {
+        self.root_taken.load(Ordering::Acquire)
+    }
+
+    /// Notes that a run needs the root, or no longer does.
+    pub(crate) fn take_root(&self, taken: bool) {
+        self.root_taken.store(taken, Ordering::Release);
     }
 
     /// A number for the next registered client.

@@ -711,3 +711,37 @@ async fn privileged_an_engine_killed_at_any_moment_leaves_no_lie_and_no_orphan()
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn privileged_export_packs_the_root_and_leaves_no_mount() {
+    let Some(bench) = Bench::new() else { return };
+    let Some(engine) = bench.with_image().await else { return };
+    engine.create(ask("pack", &["sleep", "1000"])).await.unwrap();
+    let merged = engine.inspect("pack").unwrap().graph.merged.display().to_string();
+    let mounted = || std::fs::read_to_string("/proc/self/mountinfo").unwrap().contains(&merged);
+    let names = async || {
+        let mut chunks = engine.export("pack").await.unwrap();
+        let mut bytes = Vec::new();
+        while let Some(chunk) = chunks.recv().await {
+            bytes.extend_from_slice(&chunk.unwrap());
+        }
+        let mut tar = tar::Archive::new(&bytes[..]);
+        let paths =
+            tar.entries().unwrap().map(|e| e.unwrap().path().unwrap().display().to_string());
+        paths.collect::<Vec<_>>()
+    };
+    assert!(names().await.iter().any(|name| name.trim_start_matches("./") == "bin/busybox"));
+    for _ in 0..100 {
+        if !mounted() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(!mounted(), "a reader's mount ends with the reader");
+    engine.start("pack").await.unwrap();
+    assert!(names().await.len() > 10);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(mounted(), "a run's mount stays");
+    engine.remove("pack", RemoveRequest { force: true, volumes: true }).await.unwrap();
+    assert!(!mounted());
+}

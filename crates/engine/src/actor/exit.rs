@@ -10,14 +10,15 @@ use rustix::event::{PollFd, PollFlags};
 use shim_protocol::{Exit, Request as ShimRequest};
 
 use super::{Actor, BACKOFF, BACKOFF_MAX, Command, GOOD_RUN};
+use crate::Result;
 use crate::engine::{blocking, host_error};
 use crate::evidence::{self, Cgroup};
 use crate::launch::Shared;
 use crate::record::Record;
 use crate::request::RemoveRequest;
+use crate::roster::Handle;
 use crate::shimlink::{Live, ShimLink};
 use crate::view::Status;
-use crate::{EngineError, Result};
 
 /// The exit code of a process whose exit nobody saw, as in Docker.
 const UNKNOWN: i32 = 255;
@@ -242,6 +243,7 @@ impl Actor {
     /// Takes away what a run leaves: cgroup, network, mounts, bundle. Goes on after failures; recovery sweeps what is left.
     pub(crate) async fn tear_down(&self, endpoints: Vec<Endpoint>) {
         let (engine, record) = (Arc::clone(&self.engine), self.record.clone());
+        let lender = Arc::clone(&self.handle);
         let told = endpoints.clone();
         let (one, two) = (Arc::clone(&engine), record.clone());
         let network = tokio::task::spawn_blocking(move || {
@@ -251,7 +253,10 @@ impl Actor {
                 }
             }
         });
-        let rest = tokio::task::spawn_blocking(move || remains(&engine, &record));
+        let rest = tokio::task::spawn_blocking(move || {
+            remains(&engine, &record);
+            unmount_root(&engine, &lender);
+        });
         let _ = tokio::join!(network, rest);
         for endpoint in told {
             self.engine.tell_network(
@@ -313,14 +318,21 @@ pub(crate) fn remains(engine: &Shared, record: &Record) {
     note("runtime", engine.runtime(record, &["delete", "--force", record.id.as_str()], None));
     let shm = engine.container_dir(&record.id).join("mounts/shm");
     let _ = rustix::mount::unmount(&shm, rustix::mount::UnmountFlags::DETACH);
-    note(
-        "unmount",
-        engine.snapshot.unmount(&record.id).map_err(|error| EngineError::room(error.kind(), error)),
-    );
     for dir in [engine.bundle_dir(&record.id), engine.shim_dir(&record.id)] {
         if let Err(error) = sys::file::remove_tree(&dir) {
             tracing::warn!(%error, dir = %dir.display(), "teardown goes on");
         }
+    }
+}
+
+/// Unmounts the root unless somebody still reads it; the last reader does it then.
+fn unmount_root(engine: &Shared, handle: &Handle) {
+    let readers = handle.readers.lock();
+    handle.take_root(false);
+    if *readers == 0
+        && let Err(error) = engine.snapshot.unmount(&handle.id)
+    {
+        tracing::warn!(error = %types::Chain(&error), container = %handle.id, "teardown goes on");
     }
 }
 

@@ -54,6 +54,11 @@ impl Actor {
         self.sent = None;
         self.adoptions = 0;
         self.record.state.starting = true;
+        {
+            // Under the readers' lock: the last of them does not unmount what this start is about to mount.
+            let _readers = self.handle.readers.lock();
+            self.handle.take_root(true);
+        }
         self.put().await?;
         match self.make_ready().await {
             Ok(ready) => match self.release(&ready).await {
@@ -124,6 +129,7 @@ impl Actor {
 
     /// Notes that the process runs.
     pub(crate) fn running(&mut self, live: Arc<Live>, since: Timestamp) {
+        self.handle.take_root(true);
         let state = &mut self.record.state;
         state.status = Status::Running;
         state.starting = false;
