@@ -11,7 +11,7 @@ impl Engine {
     /// # Errors
     /// `Conflict` when it does not run.
     pub async fn top(&self, name: &str, ps_args: &str) -> Result<TopView> {
-        Err(EngineError::no_such_container(name))
+        Err(self.not_yet(name))
     }
 
     /// Reads a container's log.
@@ -19,7 +19,7 @@ impl Engine {
     /// # Errors
     /// `Invalid`: no stream chosen; `NotImplemented`: the log driver cannot be read.
     pub async fn container_logs(&self, name: &str, request: LogsRequest) -> Result<LogStream> {
-        Err(EngineError::no_such_container(name))
+        Err(self.not_yet(name))
     }
 
     /// Reads a container's counters.
@@ -27,7 +27,7 @@ impl Engine {
     /// # Errors
     /// `NotFound`.
     pub async fn stats(&self, name: &str, mode: StatsMode) -> Result<mpsc::Receiver<Stats>> {
-        Err(EngineError::no_such_container(name))
+        Err(self.not_yet(name))
     }
 
     /// Looks at one path of a container.
@@ -35,7 +35,7 @@ impl Engine {
     /// # Errors
     /// `NotFound`.
     pub async fn archive_stat(&self, name: &str, path: &str) -> Result<PathStat> {
-        Err(EngineError::no_such_container(name))
+        Err(self.not_yet(name))
     }
 
     /// Packs one path of a container as a tar.
@@ -47,7 +47,7 @@ impl Engine {
         name: &str,
         path: &str,
     ) -> Result<(PathStat, mpsc::Receiver<std::io::Result<bytes::Bytes>>)> {
-        Err(EngineError::no_such_container(name))
+        Err(self.not_yet(name))
     }
 
     /// Unpacks a tar into a directory of a container.
@@ -60,6 +60,13 @@ impl Engine {
         request: PutArchive,
         body: mpsc::Receiver<std::io::Result<bytes::Bytes>>,
     ) -> Result<()> {
-        Err(EngineError::no_such_container(name))
+        Err(self.not_yet(name))
+    }
+
+    fn not_yet(&self, name: &str) -> EngineError {
+        match self.inspect(name) {
+            Ok(_) => EngineError::new(types::Kind::NotImplemented, "not supported yet"),
+            Err(error) => error,
+        }
     }
 }
