@@ -107,6 +107,10 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
+        // `setsid` waits for the command, which is its child.
+        for pid in crate::children_of(&self.child.id().to_string()) {
+            let _ = Command::new("kill").args(["-9", &pid]).status();
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

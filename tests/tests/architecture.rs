@@ -25,12 +25,12 @@ const ROOMS: &[(&str, &[&str], bool)] = &[
     ("shim", &["types", "sys", "shim-protocol"], false),
     (
         "engine",
-        &["types", "sys", "image", "snapshot", "db", "network", "shim-protocol", "layer"],
+        &["types", "sys", "image", "snapshot", "db", "network", "shim-protocol", "layer", "content", "registry"],
         true,
     ),
     ("daemon", &["types", "api", "engine"], true),
     ("cli", &["types", "api"], true),
-    ("hello", &[], false),
+    ("hello", &["sys"], false),
 ];
 
 /// Files longer than this are two files; tables and tests are exempt.

@@ -337,6 +337,8 @@ fn experiment_6_oom_is_the_containers_own(client: Client) {
             .ok(),
         "true false"
     );
+    // The client sends `--until` in whole seconds.
+    std::thread::sleep(std::time::Duration::from_millis(1100));
     let events =
         daemon.docker(&["events", "--since", "10m", "--until", "0s", "--filter", "event=oom"]).ok();
     assert!(events.contains("container oom"), "{events}");

@@ -17,7 +17,7 @@ pub enum Profile {
     Release,
 }
 
-/// Builds everything and returns the directory with the four programs and the embedded image.
+/// Builds everything and returns the directory with the programs and the embedded image.
 pub fn build(profile: Profile) -> Result<PathBuf> {
     packages::ensure(packages::BUILD)?;
     let target = target_dir();
@@ -25,7 +25,7 @@ pub fn build(profile: Profile) -> Result<PathBuf> {
     let dynamic = build_dynamic(&target, profile)?;
     let out = target.join("belljar");
     fs::create_dir_all(&out)?;
-    for name in ["belljar-shim", "belljar-runtime"] {
+    for name in ["belljar-shim", "belljar-runtime", "belljar-init"] {
         install(&statics.join(name), &out.join(name))?;
     }
     for name in ["belljar", "belljard"] {
