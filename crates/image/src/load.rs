@@ -150,7 +150,11 @@ impl Load {
         let mut ingest = self.inner.content.ingest(digest, Some(size)).map_err(Error::content)?;
         // Half of it may be here from an interrupted pull; the archive has all of it anyway.
         ingest.restart().map_err(Error::content)?;
-        copy(source, |bytes| ingest.write(bytes).map_err(Error::content))?;
+        if let Err(error) = copy(source, |bytes| ingest.write(bytes).map_err(Error::content)) {
+            // Nobody resumes an archive: what came of it gives its space back, above all when there is none left.
+            let _ = ingest.restart();
+            return Err(error);
+        }
         ingest.commit().map_err(|error| match error {
             content::Error::WrongDigest { actual, .. } => {
                 Error::archive(format!("entry `{path}` has the digest {actual}"))
