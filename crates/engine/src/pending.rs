@@ -6,30 +6,6 @@ use crate::*;
 
 #[expect(unused_variables, reason = "signatures first")]
 impl Engine {
-    /// Lists the processes of a container as `ps ARGS` would.
-    ///
-    /// # Errors
-    /// `Conflict` when it does not run.
-    pub async fn top(&self, name: &str, ps_args: &str) -> Result<TopView> {
-        Err(self.not_yet(name))
-    }
-
-    /// Reads a container's log.
-    ///
-    /// # Errors
-    /// `Invalid`: no stream chosen; `NotImplemented`: the log driver cannot be read.
-    pub async fn container_logs(&self, name: &str, request: LogsRequest) -> Result<LogStream> {
-        Err(self.not_yet(name))
-    }
-
-    /// Reads a container's counters.
-    ///
-    /// # Errors
-    /// `NotFound`.
-    pub async fn stats(&self, name: &str, mode: StatsMode) -> Result<mpsc::Receiver<Stats>> {
-        Err(self.not_yet(name))
-    }
-
     /// Looks at one path of a container.
     ///
     /// # Errors
