@@ -61,7 +61,7 @@ pub(crate) async fn run(ui: &mut Ui, client: &Client, args: Args) -> Result<u8, 
     let mut beside = Beside { client, window, proxy: proxy.map(|signals| (signals, id)), tty };
     let end = attach::watch(&mut session, &mut beside).await?;
     drop(session);
-    if matches!(end, End::Detached) {
+    if matches!(end, attach::End::Detached) {
         // Unlike `run` and `start`, Docker's `attach` calls this a failure.
         return Err(CommandError::plain("read escape sequence"));
     }
