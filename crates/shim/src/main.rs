@@ -1,2 +1,9 @@
-//! stub
-fn main() {}
+//! `belljar-shim`: see the library.
+
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(shim::main(std::env::args_os().skip(1)))
+}
