@@ -20,7 +20,6 @@ mod tail;
 #[cfg(test)]
 mod tests;
 
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,8 +27,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::Timestamp;
 use rustix::fs::inotify::{CreateFlags, WatchFlags};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, watch};
 use types::Kind;
 
@@ -187,24 +185,32 @@ async fn pass(moment: Option<Timestamp>) {
     }
 }
 
-/// inotify(7) on the log's directory: tells of writes and of renames.
-struct Watch(AsyncFd<OwnedFd>);
+/// inotify(7) on the log's directory: tells of writes and of renames. Its descriptor is read like a pipe's, which is the safe way to
+/// wait for any descriptor.
+struct Watch(pipe::Receiver);
 
 impl Watch {
     fn new(dir: &Path) -> std::io::Result<Self> {
         let fd = rustix::fs::inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
         let changes = WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::MOVED_TO;
         rustix::fs::inotify::add_watch(&fd, dir, changes | WatchFlags::ONLYDIR)?;
-        Ok(Self(AsyncFd::with_interest(fd, Interest::READABLE)?))
+        Ok(Self(pipe::Receiver::from_owned_fd_unchecked(fd)?))
     }
 
     /// Waits for a change and takes all that are known.
     async fn changed(&self) {
-        let Ok(mut ready) = self.0.readable().await else {
-            return std::future::pending().await;
-        };
         let mut events = [0u8; 4096];
-        while rustix::io::read(self.0.get_ref(), &mut events).is_ok_and(|count| count > 0) {}
-        ready.clear_ready();
+        loop {
+            if self.0.readable().await.is_err() {
+                return tokio::time::sleep(WITHOUT_WATCH).await;
+            }
+            let mut taken = 0;
+            while let Ok(count @ 1..) = self.0.try_read(&mut events) {
+                taken += count;
+            }
+            if taken > 0 {
+                return;
+            }
+        }
     }
 }
