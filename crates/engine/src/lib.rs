@@ -18,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 mod actor;
+mod archive;
 mod attach;
 mod copy;
 mod create;
@@ -38,7 +39,6 @@ mod mountpoint;
 mod names;
 mod networks;
 mod options;
-mod pending;
 mod ports;
 mod record;
 mod recovery;

@@ -184,6 +184,6 @@ pub struct PutArchive {
     pub path: String,
     /// Refuses to put a directory over something else, and the reverse.
     pub no_overwrite_dir_non_dir: bool,
-    /// Keeps the owners of the archive.
+    /// Gives the files to the container's user, if it has one (Docker's `copyUIDGID`).
     pub copy_uid_gid: bool,
 }

@@ -10,6 +10,7 @@ pub mod event;
 pub mod file;
 pub mod inroot;
 pub mod mount;
+pub mod mounttree;
 pub mod namespace;
 pub mod netlink;
 pub mod netns;
