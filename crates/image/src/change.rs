@@ -22,7 +22,9 @@ fn apply(config: &mut ContainerConfig, change: &str) -> Result<(), Error> {
         "CMD" => config.cmd = Some(command(rest)),
         "ENTRYPOINT" => config.entrypoint = Some(command(rest)),
         "ENV" => {
-            pairs("ENV", rest)?.into_iter().for_each(|(key, value)| set_env(config, &key, &value))
+            for (key, value) in pairs("ENV", rest)? {
+                set_env(config, &key, &value);
+            }
         }
         "LABEL" => config.labels.get_or_insert_default().extend(pairs("LABEL", rest)?),
         "EXPOSE" => {
@@ -133,7 +135,7 @@ fn split(text: &str) -> Option<Vec<String>> {
     while let Some(c) = chars.next() {
         match (c, quote) {
             ('\\', quote) if quote != Some('\'') => {
-                word.get_or_insert_default().push(chars.next()?)
+                word.get_or_insert_default().push(chars.next()?);
             }
             (c, Some(open)) if c == open => quote = None,
             (c, Some(_)) => word.get_or_insert_default().push(c),

@@ -15,7 +15,7 @@ const MAX_INDEX_ENTRIES: usize = 10_000;
 /// What a reference names.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Document {
-    Manifest(Manifest),
+    Manifest(Box<Manifest>),
     Index(Index),
 }
 
@@ -52,7 +52,7 @@ pub(crate) fn parse(digest: &Digest, served_as: &str, bytes: &[u8]) -> Result<Do
     }
     let manifest: Manifest =
         serde_json::from_value(value).map_err(|error| wrong(error.to_string()))?;
-    check_manifest(manifest).map(Document::Manifest).map_err(wrong)
+    check_manifest(manifest).map(Box::new).map(Document::Manifest).map_err(wrong)
 }
 
 fn is_known(kind: &str) -> bool {
@@ -123,7 +123,7 @@ pub(crate) fn choose<'a>(index: &'a Index, platform: &Platform) -> Result<&'a De
             best = Some((rank, entry));
         }
     }
-    best.map(|(_, entry)| entry).ok_or_else(|| Error::NoPlatform { platform: platform.clone() })
+    best.map(|(_, entry)| entry).ok_or_else(|| Error::NoPlatform { platform: platform.to_string() })
 }
 
 /// Reads a config.

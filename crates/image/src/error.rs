@@ -1,7 +1,6 @@
 use std::io;
 use std::path::PathBuf;
 
-use types::oci::image::Platform;
 use types::reference::ReferenceError;
 use types::{ContainerId, DiffId, Digest, ImageId, Kind};
 
@@ -57,7 +56,7 @@ pub enum Error {
     #[error("no matching manifest for {platform} in the manifest list entries")]
     NoPlatform {
         /// What was looked for.
-        platform: Platform,
+        platform: String,
     },
     /// The image is for another platform than the one asked for.
     #[error(
@@ -67,9 +66,9 @@ pub enum Error {
         /// The reference as users write it.
         reference: String,
         /// The platform asked for.
-        wanted: Platform,
+        wanted: String,
         /// The image's platform.
-        actual: Platform,
+        actual: String,
     },
     /// A manifest, index or config breaks the rules.
     #[error("{document} `{digest}`: {reason}")]

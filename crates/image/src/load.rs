@@ -269,7 +269,10 @@ impl Load {
     }
 
     /// Reads the manifest of a descriptor; of an index, the one for this machine, or the only one that the archive has.
-    fn manifest(&mut self, descriptor: &Descriptor) -> Result<Option<(Digest, Manifest)>, Error> {
+    fn manifest(
+        &mut self,
+        descriptor: &Descriptor,
+    ) -> Result<Option<(Digest, Box<Manifest>)>, Error> {
         let index = match self.document(descriptor)? {
             Document::Manifest(manifest) => return Ok(Some((descriptor.digest.clone(), manifest))),
             Document::Index(index) => index,

@@ -34,7 +34,7 @@ pub(crate) struct Pull {
 struct Plan {
     /// What the reference names: the index or the manifest.
     named: Digest,
-    manifest: Manifest,
+    manifest: Box<Manifest>,
     manifest_digest: Digest,
     manifest_bytes: Vec<u8>,
 }
@@ -136,8 +136,8 @@ impl Pull {
             Some(wanted) if !actual.architecture.is_empty() && !wanted.accepts(actual) => {
                 Err(Error::WrongPlatform {
                     reference: self.reference.familiar(),
-                    wanted: wanted.clone(),
-                    actual: actual.clone(),
+                    wanted: wanted.to_string(),
+                    actual: actual.to_string(),
                 })
             }
             _ => Ok(()),

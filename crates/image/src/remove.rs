@@ -48,8 +48,8 @@ impl Inner {
             let id = &entry.record.id;
             let is_named = !entry.record.names().is_empty();
             let children = self.catalog.children(id);
-            let goes = !used.contains(id) && !children && !(dangling_only && is_named);
-            if goes && filter(&self.summary(&entry, 0, children)) {
+            let stays = used.contains(id) || children || (dangling_only && is_named);
+            if !stays && filter(&self.summary(&entry, 0, children)) {
                 removal.untag_all(&entry)?;
                 removal.delete(id, false, true)?;
             }

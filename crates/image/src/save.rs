@@ -24,8 +24,11 @@ use crate::images::Inner;
 const MAX_MANIFEST_BYTES: u64 = 4 << 20;
 const BUFFER_BYTES: usize = 256 << 10;
 
+/// An image, and the names that it is saved under.
+type Chosen = (Arc<Entry>, Vec<Reference>);
+
 pub(crate) fn save(inner: &Inner, names: &[String], out: impl Write) -> Result<(), Error> {
-    let mut images: Vec<(Arc<Entry>, Vec<Reference>)> = Vec::new();
+    let mut images: Vec<Chosen> = Vec::new();
     for name in names {
         for (entry, tags) in chosen(inner, name)? {
             match images.iter_mut().find(|(known, _)| known.record.id == entry.record.id) {
@@ -43,7 +46,7 @@ pub(crate) fn save(inner: &Inner, names: &[String], out: impl Write) -> Result<(
 }
 
 /// An image by id is saved without names, by `name:tag` with that one, by `name` with all tags of the repository.
-fn chosen(inner: &Inner, text: &str) -> Result<Vec<(Arc<Entry>, Vec<Reference>)>, Error> {
+fn chosen(inner: &Inner, text: &str) -> Result<Vec<Chosen>, Error> {
     let entry = inner.find(text);
     let Ok(reference) = text.parse::<Reference>() else { return Ok(vec![(entry?, Vec::new())]) };
     if reference.tag().is_none() && reference.digest().is_none() {
@@ -72,7 +75,7 @@ struct Archive<'a, W: Write> {
 }
 
 impl<W: Write> Archive<'_, W> {
-    fn write_all(&mut self, images: &[(Arc<Entry>, Vec<Reference>)]) -> Result<(), Error> {
+    fn write_all(&mut self, images: &[Chosen]) -> Result<(), Error> {
         let mut index = Index {
             schema_version: 2,
             media_type: media_type::OCI_INDEX.to_owned(),

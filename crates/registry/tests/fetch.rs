@@ -1,4 +1,5 @@
 //! The client against a registry that misbehaves.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::error::Error as _;
 use std::time::{Duration, Instant};
