@@ -114,7 +114,7 @@ fn flag_values(client: Client) {
     daemon
         .run(client, &["run", "-u", "nobody-here", "busybox"])
         .fails(125, "unable to find user nobody-here");
-    daemon.run(client, &["kill", "-s", "NOPE", "x"]).fails(1, "No such container: x");
+    daemon.run(client, &["kill", "-s", "NOPE", "x"]).fails(1, "nvalid signal: NOPE");
     assert_eq!(daemon.docker(&["ps", "-aq", "--filter", "status=running"]).ok(), "");
 }
 
