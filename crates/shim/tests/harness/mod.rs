@@ -15,23 +15,23 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-pub struct Daemon {
+pub(crate) struct Daemon {
     stream: UnixStream,
     decoder: Decoder,
     next: u64,
-    pub events: VecDeque<Event>,
+    pub(crate) events: VecDeque<Event>,
 }
 
 impl Daemon {
-    pub fn connect(state: &Path) -> Daemon {
+    pub(crate) fn connect(state: &Path) -> Daemon {
         let stream = sys::scm::connect(&state.join(shim_protocol::SOCKET_NAME)).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         Daemon { stream, decoder: Decoder::default(), next: 0, events: VecDeque::new() }
     }
 
-    pub fn send(&mut self, request: Request, socket: Option<&UnixStream>) -> u64 {
+    pub(crate) fn send(&mut self, request: Request, socket: Option<&UnixStream>) -> u64 {
         self.next += 1;
         let fds: Vec<_> = socket.iter().map(|socket| socket.as_fd()).collect();
         let message = Message::Request { id: self.next, request };
@@ -40,11 +40,11 @@ impl Daemon {
         self.next
     }
 
-    pub fn ask(&mut self, request: Request) -> Response {
+    pub(crate) fn ask(&mut self, request: Request) -> Response {
         self.ask_with(request, None)
     }
 
-    pub fn ask_with(&mut self, request: Request, socket: Option<&UnixStream>) -> Response {
+    pub(crate) fn ask_with(&mut self, request: Request, socket: Option<&UnixStream>) -> Response {
         let asked = self.send(request, socket);
         loop {
             match self.next_message().expect("the shim is there") {
@@ -71,7 +71,7 @@ impl Daemon {
         }
     }
 
-    pub fn next_event(&mut self) -> Event {
+    pub(crate) fn next_event(&mut self) -> Event {
         if let Some(event) = self.events.pop_front() {
             return event;
         }
@@ -81,7 +81,7 @@ impl Daemon {
         }
     }
 
-    pub fn wait_exit(&mut self) -> Exit {
+    pub(crate) fn wait_exit(&mut self) -> Exit {
         loop {
             match self.next_event() {
                 Event::Exited(exit) => return exit,
@@ -94,18 +94,18 @@ impl Daemon {
     }
 
     /// Waits until the shim closes the connection: it is gone then.
-    pub fn wait_gone(mut self) {
+    pub(crate) fn wait_gone(mut self) {
         while self.next_message().is_some() {}
     }
 
-    pub fn attach(&mut self, attach: Attach) -> UnixStream {
+    pub(crate) fn attach(&mut self, attach: Attach) -> UnixStream {
         let (ours, theirs) = UnixStream::pair().unwrap();
         ours.set_read_timeout(Some(PATIENCE)).unwrap();
         assert_eq!(self.ask_with(Request::Attach(attach), Some(&theirs)), Response::Ok);
         ours
     }
 
-    pub fn exec(&mut self, exec: Exec) -> (UnixStream, Response) {
+    pub(crate) fn exec(&mut self, exec: Exec) -> (UnixStream, Response) {
         let (ours, theirs) = UnixStream::pair().unwrap();
         ours.set_read_timeout(Some(PATIENCE)).unwrap();
         let response = self.ask_with(Request::Exec(Box::new(exec)), Some(&theirs));
@@ -113,7 +113,7 @@ impl Daemon {
     }
 }
 
-pub fn attach_to(target: Target) -> Attach {
+pub(crate) fn attach_to(target: Target) -> Attach {
     Attach {
         target,
         stdin: true,
@@ -125,7 +125,7 @@ pub fn attach_to(target: Target) -> Attach {
     }
 }
 
-pub fn exec(id: &str, args: &[&str]) -> Exec {
+pub(crate) fn exec(id: &str, args: &[&str]) -> Exec {
     Exec {
         exec_id: id.into(),
         process: serde_json::json!({ "args": args }),
@@ -137,23 +137,23 @@ pub fn exec(id: &str, args: &[&str]) -> Exec {
     }
 }
 
-pub struct Case {
-    pub dir: tempfile::TempDir,
-    pub id: String,
-    pub config: ShimConfig,
+pub(crate) struct Case {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) id: String,
+    pub(crate) config: ShimConfig,
 }
 
-pub fn shim_program() -> PathBuf {
+pub(crate) fn shim_program() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_belljar-shim"))
 }
 
 impl Case {
     /// A bundle for `sh -c script`.
-    pub fn new(script: &str) -> Case {
+    pub(crate) fn new(script: &str) -> Case {
         Case::with_args(&["sh", "-c", script])
     }
 
-    pub fn with_args(args: &[&str]) -> Case {
+    pub(crate) fn with_args(args: &[&str]) -> Case {
         let dir = tempfile::tempdir().unwrap();
         let id = format!("{:032x}{:032x}", std::process::id(), fastrand());
         let bundle = dir.path().join("bundle");
@@ -181,11 +181,11 @@ impl Case {
         Case { dir, id, config }
     }
 
-    pub fn state(&self) -> PathBuf {
+    pub(crate) fn state(&self) -> PathBuf {
         self.dir.path().join("state")
     }
 
-    pub fn spawn(&self, more: &[&str]) -> bool {
+    pub(crate) fn spawn(&self, more: &[&str]) -> bool {
         let bundle = self.dir.path().join("bundle");
         let text = serde_json::to_string(&self.config).unwrap();
         fs::write(bundle.join("shim.json"), text).unwrap();
@@ -201,35 +201,35 @@ impl Case {
         status.success()
     }
 
-    pub fn shim(&self) -> Daemon {
+    pub(crate) fn shim(&self) -> Daemon {
         assert!(self.spawn(&[]));
         let mut daemon = Daemon::connect(&self.state());
         assert_eq!(daemon.ask(Request::Subscribe), Response::Ok);
         daemon
     }
 
-    pub fn shim_pid(&self) -> i32 {
+    pub(crate) fn shim_pid(&self) -> i32 {
         fs::read_to_string(self.state().join("shim.pid")).unwrap().trim().parse().unwrap()
     }
 
     /// Creates and starts; returns the init's pid.
-    pub fn run(&self, daemon: &mut Daemon) -> u32 {
+    pub(crate) fn run(&self, daemon: &mut Daemon) -> u32 {
         let Response::Created { pid } = daemon.ask(Request::Create) else { panic!("not created") };
         assert_eq!(daemon.ask(Request::Start), Response::Started);
         pid
     }
 
-    pub fn log(&self) -> Vec<(String, String)> {
+    pub(crate) fn log(&self) -> Vec<(String, String)> {
         read_log(&self.config.log.path)
     }
 
-    pub fn exit_record(&self) -> shim_protocol::ExitRecord {
+    pub(crate) fn exit_record(&self) -> shim_protocol::ExitRecord {
         let text = fs::read(self.state().join("exit.json")).unwrap();
         serde_json::from_slice(&text).unwrap()
     }
 }
 
-pub fn read_log(path: &Path) -> Vec<(String, String)> {
+pub(crate) fn read_log(path: &Path) -> Vec<(String, String)> {
     let text = fs::read_to_string(path).unwrap();
     text.lines()
         .map(|line| {
@@ -248,13 +248,13 @@ fn fastrand() -> u128 {
 }
 
 /// Reads frames to the end and joins each stream's bytes.
-pub fn read_frames(mut stream: &UnixStream) -> (Vec<u8>, Vec<u8>) {
+pub(crate) fn read_frames(mut stream: &UnixStream) -> (Vec<u8>, Vec<u8>) {
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).unwrap();
     split_frames(&bytes)
 }
 
-pub fn split_frames(mut bytes: &[u8]) -> (Vec<u8>, Vec<u8>) {
+pub(crate) fn split_frames(mut bytes: &[u8]) -> (Vec<u8>, Vec<u8>) {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     while let Some((header, rest)) = bytes.split_first_chunk::<8>() {
         let (stream, len) = stdcopy::parse_header(*header).unwrap();
@@ -270,7 +270,7 @@ pub fn split_frames(mut bytes: &[u8]) -> (Vec<u8>, Vec<u8>) {
     (out, err)
 }
 
-pub fn read_until(mut stream: &UnixStream, wanted: &str) -> String {
+pub(crate) fn read_until(mut stream: &UnixStream, wanted: &str) -> String {
     let mut seen = Vec::new();
     let mut buffer = [0; 4096];
     while !String::from_utf8_lossy(&seen).contains(wanted) {
@@ -283,11 +283,11 @@ pub fn read_until(mut stream: &UnixStream, wanted: &str) -> String {
     String::from_utf8_lossy(&seen).into_owned()
 }
 
-pub fn type_into(mut stream: &UnixStream, bytes: &[u8]) {
+pub(crate) fn type_into(mut stream: &UnixStream, bytes: &[u8]) {
     stream.write_all(bytes).unwrap();
 }
 
-pub fn eventually(what: &str, mut check: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, mut check: impl FnMut() -> bool) {
     let start = Instant::now();
     while !check() {
         assert!(start.elapsed() < PATIENCE, "{what} did not happen");
