@@ -95,6 +95,21 @@ impl Daemon {
         child.wait().unwrap();
     }
 
+    /// Ends the daemon with SIGTERM: it takes its bridge and rules away.
+    fn terminate(&mut self) {
+        let pid = self.pid();
+        let _ = Command::new("kill").args(["-TERM", &pid]).status();
+        let end = Instant::now() + Duration::from_secs(5);
+        while Instant::now() < end {
+            if self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(Some(_)))) {
+                self.child = None;
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.kill9();
+    }
+
     /// Returns the daemon's process id.
     #[must_use]
     pub fn pid(&self) -> String {
@@ -223,7 +238,7 @@ impl Daemon {
             for id in ids.split_whitespace() {
                 let _ = self.docker(&["rm", "-f", "-v", id]);
             }
-            self.kill9();
+            self.terminate();
         }
         for line in self.leftovers() {
             if let Some(pid) = line.strip_prefix("process ") {

@@ -130,6 +130,7 @@ async fn run(settings: Settings, flags: &Flags, switch: &LevelSwitch) -> Result<
     tracing::info!(version, pid = std::process::id(), ?hosts, "ready");
     notify::ready();
     until_told(flags, switch).await.map_err(StartError::Runtime)?;
+    app.engine.close().await;
     tracing::info!("leave; containers live on");
     Ok(())
 }

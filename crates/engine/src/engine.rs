@@ -105,6 +105,16 @@ impl Engine {
         self.network.warnings()
     }
 
+    /// Takes down the bridges and rules that no container uses: for a daemon that is told to end. Everything that containers use stays, and
+    /// the next attach makes again what is missing.
+    pub async fn close(&self) {
+        let network = Arc::clone(&self.network);
+        let closed = tokio::task::spawn_blocking(move || network.close()).await;
+        if let Ok(Err(errors)) = closed {
+            tracing::warn!("take down unused networks: {errors}");
+        }
+    }
+
     /// Subscribes to events.
     ///
     /// # Errors
