@@ -162,10 +162,11 @@ impl Reader {
 
     fn take_line(&mut self, chunk: &mut Vec<u8>) {
         let whole = self.line.ends_with(b"\n");
-        if whole && !self.skipping {
-            if let Some(entry) = entry::parse(&self.line, &mut self.text) {
-                self.done = !self.output.put(&entry, &self.text, chunk);
-            }
+        if whole
+            && !self.skipping
+            && let Some(entry) = entry::parse(&self.line, &mut self.text)
+        {
+            self.done = !self.output.put(&entry, &self.text, chunk);
         }
         self.skipping = !whole;
         self.line.clear();
