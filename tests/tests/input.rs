@@ -12,6 +12,7 @@ with_both_clients!(
     missing_and_not_executable_commands,
     bind_sources,
     flag_values,
+    a_volume_subpath_does_not_leave_the_volume,
     daemon_not_running,
     socket_without_permission,
     states,
@@ -93,6 +94,34 @@ fn bind_sources(client: Client) {
     daemon
         .run(client, &["run", "--rm", "-v", "/a:relative", "busybox", "true"])
         .fails(125, "relative");
+}
+
+fn a_volume_subpath_does_not_leave_the_volume(client: Client) {
+    let daemon = busybox();
+    let _ = daemon
+        .run(
+            client,
+            &[
+                "run",
+                "--rm",
+                "-v",
+                "vol:/v",
+                "busybox",
+                "sh",
+                "-c",
+                "mkdir /v/in; ln -s /etc /v/out",
+            ],
+        )
+        .ok();
+    let mount = |sub: &str| format!("type=volume,src=vol,dst=/x,volume-subpath={sub}");
+    let _ =
+        daemon.run(client, &["run", "--rm", "--mount", &mount("in"), "busybox", "ls", "/x"]).ok();
+    daemon
+        .run(client, &["run", "--rm", "--mount", &mount("out"), "busybox", "ls", "/x"])
+        .fails(125, "cannot access path");
+    daemon
+        .run(client, &["run", "--rm", "--mount", &mount("../.."), "busybox", "ls", "/x"])
+        .fails(125, "subpath");
 }
 
 fn flag_values(client: Client) {

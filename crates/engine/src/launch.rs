@@ -111,6 +111,7 @@ impl Engine {
         let root = self.snapshot.mount(&record.id).room()?;
         for mount in &record.mounts {
             self.provide_source(mount)?;
+            check_subpath(mount)?;
         }
         let etc = self.write_etc(record, &[])?;
         let spec = self.build_spec(record, &root, etc)?;
@@ -530,6 +531,23 @@ pub(crate) fn exec_failure_code(text: &str) -> Option<u8> {
 
 /// A shared engine runs blocking work on its own threads.
 pub(crate) type Shared = Arc<Engine>;
+
+/// Refuses a `volume-subpath` that is not there or leads through a symbolic link: what is in a volume belongs to its containers, and a link in it
+/// would be followed on the host.
+fn check_subpath(mount: &crate::mountpoint::MountPoint) -> Result<()> {
+    if mount.subpath.is_empty() {
+        return Ok(());
+    }
+    let open = || {
+        let volume = sys::inroot::open_root(&mount.source)?;
+        let (flags, mode) = (rustix::fs::OFlags::PATH, rustix::fs::Mode::empty());
+        sys::inroot::open_no_symlinks(volume, &mount.subpath, flags, mode)
+    };
+    open().map(drop).map_err(|error| {
+        let step = format!("cannot access path {}", mount.source.join(&mount.subpath).display());
+        EngineError::caused(Kind::Invalid, step, std::io::Error::from(error))
+    })
+}
 
 #[cfg(test)]
 mod tests {
