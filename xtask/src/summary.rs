@@ -42,7 +42,7 @@ impl Summary {
             Ok(()) => self.counts.passed += 1,
             Err(error) => {
                 eprintln!("FAILED {name}: {error:#}");
-                self.fail(name.to_owned());
+                self.failure(name.to_owned());
             }
         }
     }
@@ -76,12 +76,13 @@ impl Summary {
         self.counts.failed += seen.failed;
         self.counts.skipped += seen.skipped;
         if !status.success() && seen.failed == 0 {
-            self.fail(format!("{name} ({status})"));
+            self.failure(format!("{name} ({status})"));
         }
         Ok(())
     }
 
-    fn fail(&mut self, what: String) {
+    /// Counts a failure that has been shown already.
+    pub fn failure(&mut self, what: String) {
         self.counts.failed += 1;
         self.failures.push(what);
     }

@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 
 use crate::build::{self, Profile};
 use crate::summary::Summary;
-use crate::{check, fuzz, images, packages, shell};
+use crate::{check, fuzz, images, lab, packages, shell};
 
 /// How many tests are expected to say that they cannot run, on a machine with root and Debian's packages.
 const EXPECTED_SKIPS: usize = 0;
@@ -12,7 +12,7 @@ const EXPECTED_SKIPS: usize = 0;
 /// How long each fuzz target runs.
 const FUZZ_SECONDS: u32 = 10;
 
-/// `cargo xtask test [--unit] [FILTER]`.
+/// `cargo xtask test [--unit | --lab] [FILTER]`.
 pub fn run(args: &[String]) -> Result<()> {
     let mut summary = Summary::new(&build::target_dir().join("test-run"))?;
     if args.iter().any(|arg| arg == "--unit") {
@@ -23,6 +23,10 @@ pub fn run(args: &[String]) -> Result<()> {
         bail!(
             "the privileged tests need root\n\ntype: sudo -E cargo xtask test\nor:   cargo xtask test --unit"
         );
+    }
+    if args.iter().any(|arg| arg == "--lab") {
+        lab::run(&mut summary)?;
+        return summary.close(EXPECTED_SKIPS);
     }
     packages::ensure(packages::TEST)?;
     packages::ensure(packages::FUZZ)?;
