@@ -45,8 +45,10 @@ pub(crate) struct Equipment {
     pub(crate) waits: bool,
     /// The state document that `createContainer` and `startContainer` hooks read.
     pub(crate) hook_state: State,
-    /// The version 1 groups to enter, where the process was not started in them.
-    pub(crate) enters: Option<Group>,
+    /// The groups to be in, unless that is done.
+    pub(crate) group: Option<Group>,
+    /// Whether the process was started in the version 2 group.
+    pub(crate) in_unified: bool,
 }
 
 impl Equipment {
@@ -101,6 +103,9 @@ fn start(plan: Plan, equipment: &mut Equipment) -> Outcome<Infallible> {
     if plan.maps.is_some() {
         become_mapped_root()?;
     }
+    if plan.new.contains(Namespaces::CGROUP) {
+        sys::namespace::new_cgroup_namespace().map_err(failed("make a cgroup namespace"))?;
+    }
     join(plan.joins)?;
     let mut stage = apply::Stage::new(equipment);
     for op in plan.ops {
@@ -132,8 +137,9 @@ fn start_joined(
 }
 
 fn enter_groups(equipment: &mut Equipment) -> Outcome<()> {
-    let Some(group) = equipment.enters.take() else { return Ok(()) };
-    group.enter_version_1().map_err(|error| {
+    let Some(group) = equipment.group.take() else { return Ok(()) };
+    let unified = if equipment.in_unified { Ok(()) } else { group.enter_unified() };
+    unified.and_then(|()| group.enter_version_1()).map_err(|error| {
         InitFailure::sentence(format!("enter the cgroup: {error}: {}", error.source))
     })
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::process::Pid;
-use sys::cgroup::{Cgroups, Group};
+use sys::cgroup::Group;
 use sys::clone::{CloneRequest, Cloned, Namespaces, clone_process};
 use types::oci::runtime::State;
 
@@ -115,53 +115,49 @@ pub(crate) struct Kit {
 
 /// Makes the first process of a new container in its group.
 ///
-/// On version 2 the process starts in the group (`CLONE_INTO_CGROUP`). On version 1 a cgroup namespace takes the groups of the
-/// *caller* of clone3 as its root, so the runtime itself enters the groups, makes the process and goes back; each move is one write
-/// of `0` to `tasks`, which takes no global lock.
+/// On version 2 the process starts in the group (`CLONE_INTO_CGROUP`), on version 1 it enters the groups first of all. A cgroup
+/// namespace takes the groups of the process that makes it as its roots, and clone3 would take the caller's: the process makes its
+/// own when it is where it belongs.
 pub(crate) fn container(
     mut plan: Plan,
     kit: Kit,
-    cgroups: &Cgroups,
     group: &Group,
 ) -> Result<Launched> {
     let (ours, theirs) = Channel::pair().map_err(step("make a socket pair"))?;
-    let needs_root = plan.new.contains(Namespaces::CGROUP) && !group.is_version_2();
     let maps = plan.maps.take();
     if maps.is_some() {
         plan.maps = Some((String::new(), String::new()));
     }
-    let equipment = Equipment {
+    let mut equipment = Equipment {
         channel: theirs,
         fifo: kit.fifo,
         console_socket: kit.console_socket,
         waits: maps.is_some(),
         hook_state: kit.hook_state,
-        enters: (!needs_root && !group.is_version_2()).then(|| group.clone()),
+        group: Some(group.clone()),
+        in_unified: false,
     };
-    let _place = if needs_root { Some(Visit::enter(cgroups, group)?) } else { None };
     let time = TimeNamespace::make(&plan.time_offsets)?;
     let back = plan.join_pid.take().map(|fd| join_pid_namespace(&fd)).transpose()?;
     let directory = group.open_unified().map_err(cgroup_step("open the cgroup"))?;
     let request = CloneRequest {
-        namespaces: plan.new,
+        namespaces: plan.new.difference(Namespaces::CGROUP),
         cgroup: directory.as_ref().map(AsFd::as_fd),
         sibling: false,
     };
     match clone_process(&request).map_err(step("clone the container's process"))? {
-        Cloned::Child => {
+        Cloned::Child { in_cgroup } => {
             drop(ours);
+            equipment.in_unified = in_cgroup;
             init::run(plan, equipment)
         }
-        Cloned::Parent { pid, pidfd, in_cgroup } => {
+        Cloned::Parent { pid, pidfd } => {
             drop((equipment, plan));
             let launched = Launched { pid, pidfd, channel: ours, kept: false };
             if let Some(own) = back {
                 return_pid_namespace(&own)?;
             }
             time.leave()?;
-            if !in_cgroup {
-                group.add_to_unified(pid).map_err(cgroup_step("enter the cgroup"))?;
-            }
             if let Some((uids, gids)) = maps {
                 write_maps(pid, &uids, &gids)?;
                 launched.release()?;
@@ -181,13 +177,14 @@ pub(crate) fn joined(
     hook_state: State,
 ) -> Result<Launched> {
     let (ours, theirs) = Channel::pair().map_err(step("make a socket pair"))?;
-    let equipment = Equipment {
+    let mut equipment = Equipment {
         channel: theirs,
         fifo: None,
         console_socket: None,
         waits: false,
         hook_state,
-        enters: (!group.is_version_2()).then(|| group.clone()),
+        group: Some(group.clone()),
+        in_unified: false,
     };
     let back = pid_namespace.map(join_pid_namespace).transpose()?;
     let directory = group.open_unified().map_err(cgroup_step("open the cgroup"))?;
@@ -197,42 +194,18 @@ pub(crate) fn joined(
         sibling: false,
     };
     match clone_process(&request).map_err(step("clone the process"))? {
-        Cloned::Child => {
+        Cloned::Child { in_cgroup } => {
             drop(ours);
+            equipment.in_unified = in_cgroup;
             init::run_joined(joins, program, slave, equipment)
         }
-        Cloned::Parent { pid, pidfd, in_cgroup } => {
+        Cloned::Parent { pid, pidfd } => {
             drop((equipment, joins, slave));
             let launched = Launched { pid, pidfd, channel: ours, kept: false };
             if let Some(own) = back {
                 return_pid_namespace(&own)?;
             }
-            if !in_cgroup {
-                group.add_to_unified(pid).map_err(cgroup_step("enter the cgroup"))?;
-            }
             Ok(launched)
-        }
-    }
-}
-
-/// A stay of the runtime in the container's version 1 groups.
-struct Visit {
-    home: Group,
-}
-
-impl Visit {
-    fn enter(cgroups: &Cgroups, group: &Group) -> Result<Self> {
-        let home = cgroups.group_of("self").map_err(step("find the own cgroup"))?;
-        let visit = Self { home };
-        group.enter_version_1().map_err(cgroup_step("enter the cgroup"))?;
-        Ok(visit)
-    }
-}
-
-impl Drop for Visit {
-    fn drop(&mut self) {
-        if let Err(error) = self.home.enter_version_1() {
-            crate::log::warn(&format!("return to the own cgroup: {error}: {}", error.source));
         }
     }
 }

@@ -189,19 +189,6 @@ impl Group {
         }
     }
 
-    /// Moves a process into the version 2 directory, for when it could not be started there.
-    ///
-    /// # Errors
-    /// Names the file.
-    pub fn add_to_unified(&self, process: Pid) -> Result<(), CgroupError> {
-        match self.unified() {
-            Some(directory) => {
-                write_file(&directory.join("cgroup.procs"), &process.as_raw_nonzero().to_string())
-            }
-            None => Ok(()),
-        }
-    }
-
     /// Opens the version 2 directory for `CLONE_INTO_CGROUP`.
     ///
     /// # Errors

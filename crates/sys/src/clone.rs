@@ -53,15 +53,16 @@ pub struct CloneRequest<'a> {
 #[derive(Debug)]
 pub enum Cloned {
     /// In the new process.
-    Child,
+    Child {
+        /// Whether the process started in the cgroup that was asked for; if not, it enters it itself.
+        in_cgroup: bool,
+    },
     /// In the caller.
     Parent {
         /// The new process, as the caller's pid namespace numbers it.
         pid: Pid,
         /// A descriptor for it, close-on-exec.
         pidfd: OwnedFd,
-        /// Whether the process started in the cgroup that was asked for; if not, the caller places it.
-        in_cgroup: bool,
     },
 }
 
@@ -150,13 +151,13 @@ fn clone_old(request: &CloneRequest<'_>) -> Result<Cloned, Errno> {
 
 fn cloned(pid: libc::c_long, pidfd: i32, in_cgroup: bool) -> Result<Cloned, Errno> {
     if pid == 0 {
-        return Ok(Cloned::Child);
+        return Ok(Cloned::Child { in_cgroup });
     }
     // SAFETY: with CLONE_PIDFD a successful call has stored a new descriptor that nobody else owns.
     // JUSTIFICATION: the kernel returns the descriptor as a number.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(Errno::INVAL)?;
-    Ok(Cloned::Parent { pid, pidfd, in_cgroup })
+    Ok(Cloned::Parent { pid, pidfd })
 }
 
 /// _exit(2): ends the child of [`clone_process`] without running what the parent registered with atexit(3).

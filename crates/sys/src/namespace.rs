@@ -38,11 +38,25 @@ fn setns(fd: impl AsFd, kinds: u64) -> Result<(), Errno> {
 /// # Errors
 /// Those of unshare(2).
 pub fn new_time_namespace_for_children() -> Result<(), Errno> {
-    const NEW_TIME: libc::c_int = 0x80;
-    // SAFETY: unshare(2) takes a flag word and no memory; CLONE_NEWTIME changes nothing that this process's memory or descriptors
-    // depend on.
-    // JUSTIFICATION: rustix's wrapper does not know the flag.
-    let result = unsafe { libc::unshare(NEW_TIME) };
+    unshare(Namespaces::TIME)
+}
+
+/// unshare(2) `CLONE_NEWCGROUP`: the groups in which this process is become the roots of those that it sees.
+///
+/// With clone3(2) they would be the groups of the process that called it, even where the new one starts in another.
+///
+/// # Errors
+/// Those of unshare(2).
+pub fn new_cgroup_namespace() -> Result<(), Errno> {
+    unshare(Namespaces::CGROUP)
+}
+
+fn unshare(kind: Namespaces) -> Result<(), Errno> {
+    let flags = i32::try_from(kind.bits()).map_err(|_| Errno::INVAL)?;
+    // SAFETY: unshare(2) takes a flag word and no memory; a time or cgroup namespace changes nothing that this process's memory
+    // or descriptors depend on.
+    // JUSTIFICATION: rustix's wrapper is unsafe for all flags and knows no CLONE_NEWTIME.
+    let result = unsafe { libc::unshare(flags) };
     crate::clone::check(libc::c_long::from(result)).map(|_| ())
 }
 

@@ -88,7 +88,6 @@ struct Creation<'a> {
     bundle: PathBuf,
     dir: Option<Dir>,
     draft: Option<Draft>,
-    cgroups: Cgroups,
     kept: bool,
 }
 
@@ -112,9 +111,8 @@ impl<'a> Creation<'a> {
         let cgroups = Cgroups::detect().map_err(step("find the cgroup hierarchies"))?;
         let dir = Dir::make(&globals.root, id)?;
         let mut creation =
-            Self { parsed, spec, bundle, dir: Some(dir), draft: None, cgroups, kept: false };
-        let group = creation.cgroups.group(&path);
-        creation.draft = Some(Draft::make(group, &creation.resources())?);
+            Self { parsed, spec, bundle, dir: Some(dir), draft: None, kept: false };
+        creation.draft = Some(Draft::make(cgroups.group(&path), &creation.resources())?);
         Ok(creation)
     }
 
@@ -189,7 +187,7 @@ impl<'a> Creation<'a> {
         };
         let mut record = self.record()?;
         self.dir().save_draft(&record)?;
-        let launched = launch::container(plan, kit, &self.cgroups, self.draft().group())?;
+        let launched = launch::container(plan, kit, self.draft().group())?;
         let pid = launched.pid.as_raw_nonzero().get();
         launched.talk(&Message::Ready, &listener, || self.runtime_hooks(pid))?;
         self.draft().limit_processes(&self.resources())?;

@@ -21,13 +21,13 @@ pub(super) fn user_namespace(uids: &[IdMapping], gids: &[IdMapping]) -> Result<O
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(step(what))?;
     let request = CloneRequest { namespaces: Namespaces::USER, ..CloneRequest::default() };
     match clone_process(&request).map_err(step(what))? {
-        Cloned::Child => {
+        Cloned::Child { .. } => {
             drop(writer);
             // Until the runtime closes its end, or is gone.
             let _ = rustix::io::read(&reader, &mut [0; 1]);
             exit_child(0)
         }
-        Cloned::Parent { pid, pidfd, .. } => {
+        Cloned::Parent { pid, pidfd } => {
             let directory = format!("/proc/{}", pid.as_raw_nonzero());
             let made = fs::write(format!("{directory}/uid_map"), lines(uids))
                 .and_then(|()| fs::write(format!("{directory}/gid_map"), lines(gids)))
