@@ -232,9 +232,12 @@ impl Actor {
             _ => {}
         }
         self.tell("kill", &[("signal", signal.to_string())]);
-        // A frozen task does not even die.
+        // On cgroup v1 a frozen task does not even die. On v2 it does, and then there may be nobody left to thaw.
         if signal == signals::KILL && self.status() == Status::Paused {
-            self.call_runtime(&["resume"]).await?;
+            match self.call_runtime(&["resume"]).await {
+                Err(error) if !live.has_ended() => return Err(error),
+                _ => {}
+            }
             self.record.state.status = Status::Running;
             self.save().await?;
         }
