@@ -76,6 +76,10 @@ fn create(args: &Args, fifo: &Path) -> Result<(), String> {
     run(args, &process(&args.bundle.join("config.json"), "/process/args"), Some(fifo))
 }
 
+#[expect(
+    clippy::zombie_processes,
+    reason = "the process outlives this one: its next parent reaps it"
+)]
 fn run(args: &Args, argv: &[String], fifo: Option<&Path>) -> Result<(), String> {
     let found = Command::new("sh").args(["-c", "command -v \"$0\" >/dev/null", &argv[0]]).status();
     if !found.expect("sh").success() {

@@ -15,14 +15,14 @@ impl Supervisor {
     /// Does everything that the state allows now.
     pub(crate) fn settle(&mut self) {
         let now = Instant::now();
+        if self.adopted_deadline().is_some() {
+            self.ask_adopted();
+        }
         self.hear_initial_bytes();
         self.give_up_held_pipes(now);
         self.announce_execs(now);
         self.announce_exit();
         self.let_clients_go(now);
-        if self.adopted_deadline().is_some() {
-            self.ask_adopted();
-        }
         if self.memory_deadline().is_some_and(|at| now >= at) {
             self.release_memory();
         }

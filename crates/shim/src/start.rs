@@ -19,6 +19,9 @@ pub(crate) const PIPES_NAME: &str = "pipes.json";
 /// Listens, detaches and serves. In the foreground process it returns once the socket listens.
 pub(crate) fn run(args: Args) -> Result<(), ShimError> {
     sys::event::keep_heap_small();
+    // Whatever the caller has left open must not reach the container.
+    sys::clone::close_on_exec_from(3)
+        .map_err(|err| ShimError::io("close", "descriptors", err.into()))?;
     let bundle = absolute(&args.bundle)?;
     let state_dir = absolute(&args.state_dir)?;
     let config = read_config(&bundle)?;

@@ -198,10 +198,12 @@ impl Supervisor {
         use std::os::fd::AsFd;
         let Some(adopted) = &mut self.adopted else { return };
         let first = *adopted.ended.get_or_insert_with(Instant::now);
+        // Until its parent reaps it, its number is its own: what /proc said holds if the descriptor still says "not reaped".
+        let zombie = self.processes[0].pid.and_then(|pid| sys::pidfd::exit_of_zombie(pid).ok());
         let answer = sys::pidfd::exit_of(adopted.pidfd.as_fd());
-        let exit = match answer {
-            Ok(Some(ended)) => exit_of(ended),
-            Ok(None) if first.elapsed() < ASK_FOR => return,
+        let exit = match (answer, zombie.flatten()) {
+            (Ok(Some(ended)), _) | (Ok(None), Some(ended)) => exit_of(ended),
+            (Ok(None), None) if first.elapsed() < ASK_FOR => return,
             _ => Exit {
                 code: None,
                 signal: None,

@@ -1,5 +1,6 @@
 //! What the shim waits for: worked out from its state before every wait.
 
+use crate::connection::Connection;
 use crate::process::Life;
 use crate::supervisor::{Supervisor, UNWANTED};
 use rustix::event::PollFd;
@@ -144,7 +145,7 @@ impl Supervisor {
         let connections = self
             .over_since
             .into_iter()
-            .flat_map(|_| self.connections.iter().filter_map(|connection| connection.deadline()));
+            .flat_map(|_| self.connections.iter().filter_map(Connection::deadline));
         processes
             .chain(clients)
             .chain(connections)

@@ -1,5 +1,7 @@
 //! Execs: streams, exit codes, failures, terminals.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test ends at the first surprise")]
+
 mod harness;
 
 use harness::*;

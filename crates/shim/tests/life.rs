@@ -1,5 +1,7 @@
 //! A container's life from `Create` to `exit.json`, with the streams of clients that are attached meanwhile.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test ends at the first surprise")]
+
 mod harness;
 
 use harness::*;

@@ -1,5 +1,7 @@
 //! Containers with a terminal: raw streams, size, detach keys, end.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test ends at the first surprise")]
+
 mod harness;
 
 use harness::*;

@@ -169,6 +169,26 @@ pub fn exit_of(pidfd: BorrowedFd<'_>) -> io::Result<Option<Ended>> {
     Ok((info.mask & PIDFD_INFO_EXIT != 0).then(|| Ended::from_wait_status(info.exit_code)))
 }
 
+/// `/proc/PID/stat`, field 52 (`exit_code`): how a process ended that its parent has not reaped yet. `None` while it runs.
+///
+/// The number is safe from reuse only while it is not reaped: a caller with a pidfd asks [`exit_of`] again afterwards.
+///
+/// # Errors
+/// `ENOENT`: it was reaped. The kernel shows 0 to whoever may not trace the process, so only root should ask.
+pub fn exit_of_zombie(process: u32) -> io::Result<Option<Ended>> {
+    let text = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
+    Ok(zombie_exit(&text))
+}
+
+fn zombie_exit(stat: &str) -> Option<Ended> {
+    // The name may hold anything, a parenthesis too: the fields start behind the last one.
+    let (_, fields) = stat.rsplit_once(") ")?;
+    let mut fields = fields.split_whitespace();
+    let state = fields.next()?;
+    let status = fields.nth(48)?.parse().ok()?;
+    matches!(state, "Z" | "X").then(|| Ended::from_wait_status(status))
+}
+
 const _: () = assert!(size_of::<PidfdInfo>() == 64);
 
 #[cfg(test)]
@@ -222,6 +242,25 @@ mod tests {
                 "only an old kernel may refuse: {err}"
             ),
         }
+    }
+
+    #[test]
+    fn a_zombie_tells_its_exit() {
+        let mut child = Command::new("sh").args(["-c", "exit 9"]).spawn().unwrap();
+        let fd = open(child.id()).unwrap();
+        let mut seen = None;
+        for _ in 0..500 {
+            seen = exit_of_zombie(child.id()).unwrap();
+            if seen.is_some() {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        assert_eq!(seen, Some(Ended::Code(9)));
+        assert!(matches!(exit_of(fd.as_fd()), Ok(None) | Err(_)), "not reaped yet");
+        child.wait().unwrap();
+        assert!(exit_of_zombie(child.id()).is_err());
+        assert_eq!(exit_of_zombie(std::process::id()).unwrap(), None);
     }
 
     #[test]

@@ -144,7 +144,7 @@ pub(crate) struct Case {
 }
 
 pub(crate) fn shim_program() -> PathBuf {
-    PathBuf::from(env!("CARGO_BIN_EXE_belljar-shim"))
+    std::env::var_os("BELLJAR_SHIM").map_or(env!("CARGO_BIN_EXE_belljar-shim").into(), Into::into)
 }
 
 impl Case {
@@ -179,6 +179,11 @@ impl Case {
             console_size: None,
         };
         Case { dir, id, config }
+    }
+
+    pub(crate) fn set_script(&mut self, script: &str) {
+        let document = serde_json::json!({"process": {"args": ["sh", "-c", script]}}).to_string();
+        fs::write(self.dir.path().join("bundle/config.json"), document).unwrap();
     }
 
     pub(crate) fn state(&self) -> PathBuf {
