@@ -1,11 +1,15 @@
 //! Wall-clock time as Docker's logs write it: RFC 3339 in UTC with up to nine digits, trailing zeros cut.
 
-use rustix::time::{ClockId, clock_gettime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Time since 1970. By std: rustix asks the vDSO for more than every kernel has (User Mode Linux), and panics.
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
 
 /// Nanoseconds since 1970.
 pub(crate) fn now_unix_nanos() -> i64 {
-    let now = clock_gettime(ClockId::Realtime);
-    now.tv_sec.saturating_mul(1_000_000_000).saturating_add(now.tv_nsec)
+    i64::try_from(since_1970().as_nanos()).unwrap_or(i64::MAX)
 }
 
 /// Formats times; the calendar is worked out once a second.
@@ -23,8 +27,8 @@ impl Stamp {
 
     /// Appends the time now.
     pub(crate) fn push_now(&mut self, out: &mut Vec<u8>) {
-        let now = clock_gettime(ClockId::Realtime);
-        self.push(now.tv_sec, u32::try_from(now.tv_nsec).unwrap_or(0), out);
+        let now = since_1970();
+        self.push(i64::try_from(now.as_secs()).unwrap_or(i64::MAX), now.subsec_nanos(), out);
     }
 
     fn push(&mut self, second: i64, nanos: u32, out: &mut Vec<u8>) {
