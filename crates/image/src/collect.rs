@@ -12,30 +12,32 @@ use crate::remove::Swept;
 impl Inner {
     /// Removes what is unreachable; what a container still uses is left.
     pub(crate) fn collect(&self) -> Result<Swept, Error> {
-        self.pins.excluding(|is_pinned| {
-            let mut blobs: HashSet<Digest> = HashSet::new();
-            let mut chains: HashSet<ChainId> = HashSet::new();
-            // Records, not entries: an image that cannot be used at the moment keeps what is its own.
-            for record in self.catalog.records() {
-                blobs.extend(record.blobs().cloned());
-                let diffs: Vec<DiffId> =
-                    record.layers.iter().map(|layer| layer.diff_id.clone()).collect();
-                chains.extend(ChainId::stack(&diffs));
-            }
-            let mut swept = Swept::default();
-            self.collect_layers(&mut swept, |chain| chains.contains(chain) || is_pinned(&chain.0))?;
-            self.collect_blobs(&mut swept, |blob| blobs.contains(blob) || is_pinned(blob))?;
-            Ok(swept)
-        })
+        let layers = self.snapshot.layers();
+        let blobs = self.content.list().map_err(Error::content)?;
+        let chains = layers.iter().map(|layer| layer.chain.0.clone());
+        let candidates = blobs.iter().cloned().chain(chains).collect();
+        let doomed = self.pins.doom(candidates, || self.reached());
+        let mut swept = Swept::default();
+        let layers = layers.into_iter().filter(|layer| doomed.contains(&layer.chain.0)).collect();
+        self.collect_layers(&mut swept, layers)?;
+        self.collect_blobs(&mut swept, blobs.iter().filter(|blob| doomed.contains(blob)))?;
+        Ok(swept)
     }
 
-    fn collect_layers(
-        &self,
-        swept: &mut Swept,
-        stays: impl Fn(&ChainId) -> bool,
-    ) -> Result<(), Error> {
-        let mut doomed: Vec<LayerInfo> = self.snapshot.layers();
-        doomed.retain(|layer| !stays(&layer.chain));
+    /// Every blob, and every layer by its chain, that a record needs.
+    fn reached(&self) -> HashSet<Digest> {
+        let mut reached = HashSet::new();
+        // Records, not entries: an image that cannot be used at the moment keeps what is its own.
+        for record in self.catalog.records() {
+            reached.extend(record.blobs().cloned());
+            let diffs: Vec<DiffId> =
+                record.layers.iter().map(|layer| layer.diff_id.clone()).collect();
+            reached.extend(ChainId::stack(&diffs).into_iter().map(|chain| chain.0));
+        }
+        reached
+    }
+
+    fn collect_layers(&self, swept: &mut Swept, mut doomed: Vec<LayerInfo>) -> Result<(), Error> {
         // A layer can go only after those above it: round by round, until a round removes nothing.
         loop {
             let parents: HashSet<ChainId> =
@@ -67,17 +69,15 @@ impl Inner {
         }
     }
 
-    fn collect_blobs(
+    fn collect_blobs<'a>(
         &self,
         swept: &mut Swept,
-        stays: impl Fn(&Digest) -> bool,
+        doomed: impl Iterator<Item = &'a Digest>,
     ) -> Result<(), Error> {
-        for blob in self.content.list().map_err(Error::content)? {
-            if !stays(&blob) {
-                swept.bytes += self.content.size(&blob).unwrap_or(0);
-                self.content.remove(&blob).map_err(Error::content)?;
-                swept.blobs += 1;
-            }
+        for blob in doomed {
+            swept.bytes += self.content.size(blob).unwrap_or(0);
+            self.content.remove(blob).map_err(Error::content)?;
+            swept.blobs += 1;
         }
         Ok(())
     }

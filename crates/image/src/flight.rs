@@ -1,10 +1,10 @@
 //! Work that several clients ask for at once is done once: the first does it, the others watch and find it done.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use tokio::sync::{OwnedMutexGuard, watch};
+use tokio::sync::{Notify, OwnedMutexGuard, watch};
 use types::Digest;
 
 use crate::Counter;
@@ -87,9 +87,19 @@ impl Drop for SetOnDrop {
 }
 
 /// The blobs and layers that work under way needs and no record reaches yet; the collector spares them.
+///
+/// The disk is slow and this is asked from async code, so no lock is held while something is removed: the collector dooms first, and
+/// who needs a doomed thing waits until it is gone, to make it anew.
 #[derive(Default)]
 pub(crate) struct Pins {
-    counts: Mutex<HashMap<Digest, usize>>,
+    state: Mutex<PinState>,
+    relieved: Notify,
+}
+
+#[derive(Default)]
+struct PinState {
+    counts: HashMap<Digest, usize>,
+    doomed: HashSet<Digest>,
 }
 
 /// Holds some pins until dropped.
@@ -98,33 +108,122 @@ pub(crate) struct Pinned {
     digests: Vec<Digest>,
 }
 
+/// What a collector is about to remove; relieved when dropped.
+pub(crate) struct Doomed {
+    pins: Arc<Pins>,
+    digests: HashSet<Digest>,
+}
+
 impl Pins {
-    pub(crate) fn hold(self: &Arc<Self>, digests: Vec<Digest>) -> Pinned {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        for digest in &digests {
-            *counts.entry(digest.clone()).or_default() += 1;
+    /// Pins `digests`, once none of them is being removed.
+    pub(crate) async fn hold(self: &Arc<Self>, digests: Vec<Digest>) -> Pinned {
+        loop {
+            let relieved = self.relieved.notified();
+            tokio::pin!(relieved);
+            // Listens from before the look, so that nothing is missed between look and wait.
+            relieved.as_mut().enable();
+            if self.try_hold(&digests) {
+                return Pinned { pins: Arc::clone(self), digests };
+            }
+            relieved.await;
         }
-        drop(counts);
-        Pinned { pins: Arc::clone(self), digests }
     }
 
-    /// Runs `collect` while no pin comes or goes; it is told what is pinned.
-    pub(crate) fn excluding<T>(&self, collect: impl FnOnce(&dyn Fn(&Digest) -> bool) -> T) -> T {
-        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        collect(&|digest| counts.contains_key(digest))
+    fn try_hold(&self, digests: &[Digest]) -> bool {
+        let mut state = self.lock();
+        if digests.iter().any(|digest| state.doomed.contains(digest)) {
+            return false;
+        }
+        for digest in digests {
+            *state.counts.entry(digest.clone()).or_default() += 1;
+        }
+        true
+    }
+
+    /// Dooms those of `candidates` that are neither pinned nor reached. `reached` is asked while no pin comes or goes: work records
+    /// what it made before it lets go of its pins.
+    pub(crate) fn doom(
+        self: &Arc<Self>,
+        candidates: HashSet<Digest>,
+        reached: impl FnOnce() -> HashSet<Digest>,
+    ) -> Doomed {
+        let mut state = self.lock();
+        let reached = reached();
+        let mut digests = candidates;
+        digests.retain(|digest| {
+            !(reached.contains(digest)
+                || state.counts.contains_key(digest)
+                || state.doomed.contains(digest))
+        });
+        state.doomed.extend(digests.iter().cloned());
+        Doomed { pins: Arc::clone(self), digests }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, PinState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Doomed {
+    pub(crate) fn contains(&self, digest: &Digest) -> bool {
+        self.digests.contains(digest)
+    }
+}
+
+impl Drop for Doomed {
+    fn drop(&mut self) {
+        let mut state = self.pins.lock();
+        state.doomed.retain(|digest| !self.digests.contains(digest));
+        drop(state);
+        self.pins.relieved.notify_waiters();
     }
 }
 
 impl Drop for Pinned {
     fn drop(&mut self) {
-        let mut counts = self.pins.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.pins.lock();
         for digest in &self.digests {
-            if let Some(count) = counts.get_mut(digest) {
+            if let Some(count) = state.counts.get_mut(digest) {
                 *count -= 1;
                 if *count == 0 {
-                    counts.remove(digest);
+                    state.counts.remove(digest);
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(digests: &[&Digest]) -> HashSet<Digest> {
+        digests.iter().copied().cloned().collect()
+    }
+
+    #[tokio::test]
+    async fn what_is_pinned_or_reached_is_not_doomed() {
+        let pins = Arc::new(Pins::default());
+        let (a, b, c) = (Digest::of(b"a"), Digest::of(b"b"), Digest::of(b"c"));
+        let pinned = pins.hold(vec![a.clone(), a.clone()]).await;
+        let doomed = pins.doom(set(&[&a, &b, &c]), || set(&[&b]));
+        assert_eq!(doomed.digests, set(&[&c]));
+        // Another collector leaves to this one what is its.
+        assert!(pins.doom(set(&[&c]), HashSet::new).digests.is_empty());
+        drop((pinned, doomed));
+        assert_eq!(pins.doom(set(&[&a]), HashSet::new).digests, set(&[&a]));
+    }
+
+    #[tokio::test]
+    async fn who_needs_a_doomed_thing_waits_until_it_is_gone() {
+        let pins = Arc::new(Pins::default());
+        let a = Digest::of(b"a");
+        let doomed = pins.doom(set(&[&a]), HashSet::new);
+        let other = Arc::clone(&pins);
+        let waiting = tokio::spawn(async move { drop(other.hold(vec![Digest::of(b"a")]).await) });
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        assert!(!waiting.is_finished());
+        drop(doomed);
+        waiting.await.expect("it goes on");
     }
 }

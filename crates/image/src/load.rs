@@ -134,6 +134,11 @@ impl Load {
         Ok(())
     }
 
+    fn pin(&mut self, digests: Vec<Digest>) {
+        let pinned = self.runtime.block_on(self.inner.pins.hold(digests));
+        self.pinned.push(pinned);
+    }
+
     /// Takes a blob whose path names its digest into content.
     fn ingest(
         &mut self,
@@ -142,7 +147,7 @@ impl Load {
         path: &str,
         source: &mut impl Read,
     ) -> Result<(), Error> {
-        self.pinned.push(self.inner.pins.hold(vec![digest.clone()]));
+        self.pin(vec![digest.clone()]);
         let _turn = self.runtime.block_on(self.inner.downloads.turn(digest, |_| {}));
         if self.inner.content.has(digest) {
             return Ok(());
@@ -203,7 +208,6 @@ impl Load {
 
     /// Returns the blob at `path`, taking it into content if it is only spooled.
     fn blob(&mut self, path: &str) -> Result<Digest, Error> {
-        let inner = Arc::clone(&self.inner);
         let (digest, mut spooled) = match self.file(path)? {
             Stored::Blob(digest) => return Ok(digest.clone()),
             Stored::Link(_) => return Err(Error::archive(format!("no `{path}` in it"))),
@@ -219,11 +223,7 @@ impl Load {
             }
         };
         let length = spooled.length();
-        // The reader borrows the file, the ingest does not.
-        let reader = spooled.reader()?;
-        let mut reader = io::BufReader::with_capacity(BUFFER_BYTES, reader);
-        let _ = inner;
-        self.ingest(&digest, length, path, &mut reader)?;
+        self.ingest(&digest, length, path, spooled.reader()?)?;
         Ok(digest)
     }
 
@@ -319,7 +319,7 @@ impl Load {
         let chains = ChainId::stack(diff_ids);
         let mut pins: Vec<_> = chains.iter().map(|chain| chain.0.clone()).collect();
         pins.push(id.0.clone());
-        self.pinned.push(self.inner.pins.hold(pins));
+        self.pin(pins);
         let mut blobs = Vec::new();
         for (digest, diff_id) in digests.iter().zip(diff_ids) {
             let size = self.inner.content.size(digest).unwrap_or(0);

@@ -124,7 +124,7 @@ impl Maker {
         let (encoder, diff) = out.finish();
         let mut spooled = encoder.finish().map_err(|source| Error::WriteArchive { source })?;
         let (digest, size) = (spooled.digest(), spooled.length());
-        let pinned = self.inner.pins.hold(vec![digest.clone()]);
+        let pinned = self.runtime.block_on(self.inner.pins.hold(vec![digest.clone()]));
         let _turn = self.runtime.block_on(self.inner.downloads.turn(&digest, |_| {}));
         if !self.inner.content.has(&digest) {
             let mut ingest =
@@ -161,7 +161,7 @@ impl Maker {
         let mut needed: Vec<_> = layers.iter().map(|layer| layer.digest.clone()).collect();
         needed.extend(chains.iter().map(|chain| chain.0.clone()));
         needed.push(id.0.clone());
-        let _pinned = self.inner.pins.hold(needed);
+        let _pinned = self.runtime.block_on(self.inner.pins.hold(needed));
         for step in Step::all(&layers, &chains) {
             let turn = self.runtime.block_on(self.inner.unpacking.turn(&step.chain.0, |_| {}));
             self.inner.unpack(&step, turn, &self.cancelled, |_| {})?;

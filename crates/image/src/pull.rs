@@ -11,7 +11,7 @@ use types::{ChainId, Digest, ImageId, Reference};
 
 use crate::catalog::{Blob, Record};
 use crate::document::{self, Document};
-use crate::flight::{Cancelled, Turn};
+use crate::flight::{Cancelled, Pinned, Turn};
 use crate::images::{Inner, blocking};
 use crate::progress::Sink;
 use crate::unpack::{Step, TICK};
@@ -148,7 +148,7 @@ impl Pull {
         let manifest = &plan.manifest;
         let mut needed: Vec<Digest> = vec![id.0.clone(), plan.manifest_digest.clone()];
         needed.extend(manifest.layers.iter().map(|layer| layer.digest.clone()));
-        let _blobs = self.inner.pins.hold(needed);
+        let mut pinned = vec![self.inner.pins.hold(needed).await];
         self.tell_layers(manifest, "Pulling fs layer");
         let config_bytes = self.config(&manifest.config).await?;
         let config = document::config(&id.0, &config_bytes)?;
@@ -174,9 +174,13 @@ impl Pull {
                 size: layer.size,
             })
             .collect();
-        let _layers = self.inner.pins.hold(chains.iter().map(|chain| chain.0.clone()).collect());
-        let blobs = self.layers(blobs, &chains).await?;
-        self.record(id, plan, config_bytes, blobs).await
+        let needed = chains.iter().map(|chain| chain.0.clone()).collect();
+        pinned.push(self.inner.pins.hold(needed).await);
+        let blobs = self.layers(blobs, &chains, &mut pinned).await?;
+        self.record(id, plan, config_bytes, blobs).await?;
+        // Only now a record reaches what was pinned.
+        drop(pinned);
+        Ok(())
     }
 
     fn tell_layers(&self, manifest: &Manifest, status: &str) {
@@ -218,16 +222,18 @@ impl Pull {
         self: &Arc<Self>,
         mut blobs: Vec<Blob>,
         chains: &[ChainId],
+        pinned: &mut Vec<Pinned>,
     ) -> Result<Vec<Blob>, Error> {
         let mut downloads = JoinSet::new();
         let mut arrivals = Vec::new();
-        let mut _known = Vec::new();
         for (at, (blob, chain)) in blobs.iter_mut().zip(chains).enumerate() {
             let id = blob.digest.short().to_owned();
             if self.inner.snapshot.has(chain) {
                 if let Some(here) = self.inner.catalog.blob_of(&blob.diff_id) {
-                    _known.push(self.inner.pins.hold(vec![here.digest.clone()]));
-                    *blob = here;
+                    pinned.push(self.inner.pins.hold(vec![here.digest.clone()]).await);
+                    if self.inner.content.has(&here.digest) {
+                        *blob = here;
+                    }
                 }
                 if self.inner.content.has(&blob.digest) {
                     self.tell(Progress::of(&id, "Already exists"));

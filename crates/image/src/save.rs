@@ -13,6 +13,7 @@ use std::io::{self, BufWriter, Read, Write};
 use std::sync::Arc;
 
 use serde_json::json;
+use tokio::runtime::Handle;
 use types::oci::image::{Descriptor, Index, Manifest, media_type};
 use types::{Digest, Reference};
 
@@ -39,7 +40,7 @@ pub(crate) fn save(inner: &Inner, names: &[String], out: impl Write) -> Result<(
     }
     // Nothing of these may be collected while they are written.
     let needed = images.iter().flat_map(|(entry, _)| entry.record.blobs().cloned()).collect();
-    let _pinned = inner.pins.hold(needed);
+    let _pinned = Handle::current().block_on(inner.pins.hold(needed));
     let tar = tar::Builder::new(BufWriter::with_capacity(BUFFER_BYTES, out));
     let mut archive = Archive { inner, tar, written: HashSet::new() };
     archive.write_all(&images)
