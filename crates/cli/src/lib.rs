@@ -10,6 +10,8 @@
 //! One file per command. [`ui::Ui`] is the only writer, [`client`] the only one that opens the socket. A failure becomes an exit
 //! code in one table, [`error::CommandError::exit_code`].
 #![forbid(unsafe_code)]
+// The comments of flags are the help that users read, in Docker's words, not Markdown.
+#![allow(rustdoc::broken_intra_doc_links, rustdoc::invalid_html_tags, rustdoc::bare_urls)]
 
 mod attach;
 mod autostart;
