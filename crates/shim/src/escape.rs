@@ -18,6 +18,34 @@ const fn plain() -> [bool; 256] {
     table
 }
 
+/// How many bytes are escaped at a time.
+const PIECE: usize = 64;
+
+/// An escape: the first `len` bytes of `text`.
+#[derive(Clone, Copy)]
+struct Escape {
+    text: [u8; 6],
+    len: usize,
+}
+
+/// The escape of each byte of ASCII.
+const ESCAPES: [Escape; 128] = escapes();
+
+const fn escapes() -> [Escape; 128] {
+    let mut table = [Escape { text: *b"\\u0000", len: 6 }; 128];
+    let mut byte = 0;
+    while byte < 128 {
+        table[byte].text[4] = HEX[byte >> 4];
+        table[byte].text[5] = HEX[byte & 15];
+        byte += 1;
+    }
+    table[b'"' as usize] = Escape { text: *b"\\\"    ", len: 2 };
+    table[b'\\' as usize] = Escape { text: *b"\\\\    ", len: 2 };
+    table[b'\n' as usize] = Escape { text: *b"\\n    ", len: 2 };
+    table[b'\r' as usize] = Escape { text: *b"\\r    ", len: 2 };
+    table
+}
+
 /// Appends `bytes` to `out`, escaped.
 pub(crate) fn push(mut bytes: &[u8], out: &mut Vec<u8>) {
     while let Some(stop) = bytes.iter().position(|byte| !PLAIN[usize::from(*byte)]) {
@@ -28,19 +56,23 @@ pub(crate) fn push(mut bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(bytes);
 }
 
+/// One run of ASCII that does not stay as it is.
 fn ascii<'a>(bytes: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
-    let byte = bytes[0];
-    match byte {
-        b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
-        b'\n' => out.extend_from_slice(b"\\n"),
-        b'\r' => out.extend_from_slice(b"\\r"),
-        _ => {
-            out.extend_from_slice(b"\\u00");
-            out.push(HEX[usize::from(byte >> 4)]);
-            out.push(HEX[usize::from(byte & 15)]);
+    let special = |byte: &u8| *byte < 0x80 && !PLAIN[usize::from(*byte)];
+    let end = bytes.iter().position(|byte| !special(byte)).unwrap_or(bytes.len());
+    let (run, rest) = bytes.split_at(end);
+    // Collected in pieces: a container may write a device's zeros, six bytes each here.
+    for piece in run.chunks(PIECE) {
+        let mut text = [0; PIECE * 6];
+        let mut len = 0;
+        for &byte in piece {
+            let escape = &ESCAPES[usize::from(byte & 0x7f)];
+            text[len..len + 6].copy_from_slice(&escape.text);
+            len += escape.len;
         }
+        out.extend_from_slice(&text[..len]);
     }
-    &bytes[1..]
+    rest
 }
 
 /// One run of bytes from 0x80 on.

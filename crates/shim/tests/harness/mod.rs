@@ -162,6 +162,7 @@ impl Case {
         fs::write(bundle.join("config.json"), document).unwrap();
         let program = std::env::current_exe().unwrap();
         let runtime = program.parent().unwrap().parent().unwrap().join("examples/fake-runtime");
+        assert!(runtime.exists(), "`cargo test -p shim --examples` builds the stand-in runtime");
         let config = ShimConfig {
             runtime,
             runtime_args: Vec::new(),
