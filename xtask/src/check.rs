@@ -36,7 +36,7 @@ pub fn steps(summary: &mut Summary) -> Result<()> {
                     "--no-deps",
                     "--document-private-items",
                 ])
-                .env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private-intra-doc-links"),
+                .env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links"),
         ),
     );
     unit(summary)
