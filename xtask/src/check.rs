@@ -28,14 +28,7 @@ pub fn steps(summary: &mut Summary) -> Result<()> {
         "docs",
         shell::run(
             shell::cargo()
-                .args([
-                    "doc",
-                    "--quiet",
-                    "--locked",
-                    "--workspace",
-                    "--no-deps",
-                    "--document-private-items",
-                ])
+                .args(["doc", "--quiet", "--locked", "--workspace", "--no-deps"])
                 .env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links"),
         ),
     );
