@@ -108,7 +108,8 @@ proptest! {
     #[test]
     fn what_is_printed_is_read_back(
         domain in "(|localhost/|[a-z]{1,5}\\.[a-z]{2}(:[0-9]{1,5})?/)",
-        path in "[a-z0-9]{1,8}(([._]|__|-{1,3})[a-z0-9]{1,4}){0,2}(/[a-z0-9]{1,8}){0,2}",
+        // A dot in the first component would make it a domain.
+        path in "[a-z0-9]{1,8}((_|__|-{1,3})[a-z0-9]{1,4}){0,2}(/[a-z0-9]{1,8}([._][a-z0-9]{1,4})?){0,2}",
         tag in "(|:[A-Za-z0-9_][A-Za-z0-9_.-]{0,20})",
         digest in proptest::option::of(any::<[u8; 32]>()),
     ) {
