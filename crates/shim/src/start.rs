@@ -7,7 +7,7 @@ use crate::runtime::{Runtime, read_config};
 use crate::stdio::PipeInodes;
 use crate::supervisor::Supervisor;
 use std::fs::{self, DirBuilder, File};
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -15,6 +15,9 @@ use sys::event::{Fork, SignalFd};
 
 /// Names the inode numbers of the container's pipes inside the state directory.
 pub(crate) const PIPES_NAME: &str = "pipes.json";
+
+/// The shim's own log inside the state directory.
+pub(crate) const LOG_NAME: &str = "shim.log";
 
 /// Listens, detaches and serves. In the foreground process it returns once the socket listens.
 pub(crate) fn run(args: Args) -> Result<(), ShimError> {
@@ -45,12 +48,27 @@ pub(crate) fn run(args: Args) -> Result<(), ShimError> {
     sys::pidfd::become_subreaper().map_err(|err| ShimError::io("become", "subreaper", err))?;
     let signals = SignalFd::new(&[libc_signal::CHLD, libc_signal::TERM, libc_signal::INT])
         .map_err(|err| ShimError::io("open", "signalfd", err))?;
+    leave_last_words(&state_dir);
     let runtime = Runtime::new(config, args.id, bundle, state_dir);
     let mut supervisor = Supervisor::new(runtime, dir, listener, signals, log);
     if let Some((pid, pidfd, pipes)) = adopted {
         supervisor.adopt(pid, pidfd, &pipes);
     }
     supervisor.serve()
+}
+
+/// A shim that ends by a fault of its own says where in its log: its standard error is closed.
+fn leave_last_words(state_dir: &Path) {
+    let path = state_dir.join(LOG_NAME);
+    std::panic::set_hook(Box::new(move |panic| append(&path, &panic.to_string())));
+}
+
+/// Writes a line to the shim's own log, which exists only if something went wrong.
+pub(crate) fn append(path: &Path, text: &str) {
+    if let Ok(mut file) = File::options().create(true).append(true).open(path) {
+        // There is no further place to complain to.
+        let _ = writeln!(file, "{text}");
+    }
 }
 
 /// Signal numbers of Linux on every architecture that Belljar knows.

@@ -6,11 +6,11 @@ use crate::connection::Connection;
 use crate::log::Log;
 use crate::process::{Life, Process};
 use crate::runtime::{Job, Runtime};
+use crate::start;
 use crate::stdio::PipeInodes;
 use crate::watch::Source;
 use shim_protocol::{ContainerPhase, Event, Exit, Message, Target};
 use std::fs::File;
-use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
@@ -109,7 +109,10 @@ impl Supervisor {
     /// Serves until the container is gone and nobody is owed anything.
     pub(crate) fn serve(&mut self) -> Result<(), ShimError> {
         while !self.ending {
-            let ready = self.wait().map_err(|err| ShimError::io("poll", "descriptors", err))?;
+            let ready = self.wait().map_err(|err| {
+                self.note(&format!("poll: {err}"));
+                ShimError::io("poll", "descriptors", err)
+            })?;
             for source in ready {
                 self.handle(source);
             }
@@ -285,11 +288,7 @@ impl Supervisor {
 
     /// Writes a line to the shim's own log, which exists only if something went wrong.
     pub(crate) fn note(&self, text: &str) {
-        let path = self.runtime.state_dir.join("shim.log");
-        if let Ok(mut file) = File::options().create(true).append(true).open(path) {
-            // There is no further place to complain to.
-            let _ = writeln!(file, "{text}");
-        }
+        start::append(&self.runtime.state_dir.join(start::LOG_NAME), text);
     }
 }
 
