@@ -3,7 +3,7 @@
 //! Needs root, the programs beside the test (`cargo build -p shim -p runtime`), and a static `busybox` on the host, of which an image
 //! is made. Where one is missing the test says so on its first line and passes: the privileged run counts these.
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
@@ -79,11 +79,11 @@ fn busybox_tar() -> Option<Vec<u8>> {
 impl Bench {
     fn new() -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
-            println!("skipped: needs root");
+            testkit::skip("needs root");
             return None;
         }
         let Some(programs) = programs() else {
-            println!("skipped: needs belljar-shim and belljar-runtime beside the test");
+            testkit::skip("needs belljar-shim and belljar-runtime beside the test");
             return None;
         };
         let root = tempfile::Builder::new().prefix("belljar-engine-").tempdir().unwrap();
@@ -97,7 +97,7 @@ impl Bench {
 
     async fn with_image(&self) -> Option<Arc<Engine>> {
         let Some(tar) = busybox_tar() else {
-            println!("skipped: needs a static /bin/busybox");
+            testkit::skip("needs a static /bin/busybox");
             return None;
         };
         let engine = self.open().await;

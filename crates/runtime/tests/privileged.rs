@@ -1,12 +1,8 @@
 //! The program against a real kernel: containers from a busybox, in a private `--root` and private cgroups.
 //!
-//! They need root, cgroups that can be written, and a static busybox. Where one of these is missing a test says `SKIPPED` and why;
+//! They need root, cgroups that can be written, and a static busybox. Where one of these is missing a test says so and why;
 //! whoever counts tests counts those lines.
-#![allow(
-    clippy::print_stderr,
-    clippy::unwrap_used,
-    reason = "a skipped test says so, a broken one stops"
-)]
+#![allow(clippy::unwrap_used, reason = "a skipped test says so, a broken one stops")]
 
 use std::fs;
 use std::os::fd::AsRawFd;
@@ -54,7 +50,7 @@ impl Bench {
     /// `None`, with a line that says so, where privileged tests cannot run.
     fn new(name: &str, args: &[&str]) -> Option<Self> {
         if let Some(why) = missing() {
-            eprintln!("SKIPPED privileged_{name}: {why}");
+            testkit::skip(&format!("{name}: {why}"));
             return None;
         }
         let dir = tempfile::Builder::new().prefix("belljar-runtime-").tempdir().unwrap();
@@ -527,13 +523,13 @@ fn privileged_hooks_run_in_order() {
 fn privileged_the_device_program_of_version_2_decides() {
     use sys::ebpf::{DeviceKind, DeviceRule, attach, attached, compile, load};
     if let Some(why) = missing() {
-        eprintln!("SKIPPED privileged_the_device_program_of_version_2_decides: {why}");
+        testkit::skip(&why);
         return;
     }
     let cgroups = Cgroups::detect().unwrap();
     let group = cgroups.group(&format!("/belljar-test-bpf-{}", std::process::id()));
     let Some(directory) = group.unified().map(Path::to_owned) else {
-        eprintln!("SKIPPED privileged_the_device_program_of_version_2_decides: no cgroup2");
+        testkit::skip("no cgroup2");
         return;
     };
     fs::create_dir(&directory).unwrap();

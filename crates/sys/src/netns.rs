@@ -107,8 +107,7 @@ mod tests {
     fn privileged_work_runs_inside_and_the_caller_stays_outside() {
         let inode = |fd: &OwnedFd| File::from(fd.try_clone().unwrap()).metadata().unwrap().ino();
         let outside = inode(&current().unwrap());
-        // Precondition: CAP_SYS_ADMIN.
-        let Ok(new) = create() else { return };
+        let new = create().expect("CAP_SYS_ADMIN");
         let seen = inside(new.as_fd(), || inode(&current().unwrap())).unwrap();
         assert_eq!(seen, inode(&new));
         assert_ne!(seen, outside);
@@ -118,8 +117,7 @@ mod tests {
     #[test]
     fn privileged_a_named_namespace_lives_until_it_is_removed() {
         let path = std::env::temp_dir().join(format!("netns-test-{}", std::process::id()));
-        // Precondition: CAP_SYS_ADMIN.
-        let Ok(made) = create_at(&path) else { return };
+        let made = create_at(&path).expect("CAP_SYS_ADMIN");
         let inode = |file: File| file.metadata().unwrap().ino();
         let number = inode(File::from(made));
         assert_eq!(inode(File::open(&path).unwrap()), number);

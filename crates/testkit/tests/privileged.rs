@@ -1,6 +1,5 @@
 //! What needs mounts: overlays, full and read-only file systems. Without root and mounts these tests say so and pass.
 #![expect(clippy::unwrap_used, reason = "a step that fails fails its test")]
-#![expect(clippy::print_stderr, reason = "a skip must be seen")]
 
 use std::fs;
 use std::io;
@@ -31,7 +30,7 @@ impl Tmpfs {
             options.as_c_str(),
         );
         if mounted.is_err() {
-            eprintln!("skipped: no permission to mount");
+            testkit::skip("no permission to mount");
             return None;
         }
         Some(Self { directory })
