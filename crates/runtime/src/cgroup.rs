@@ -4,6 +4,7 @@
 
 mod devices;
 mod limits;
+pub(crate) mod scope;
 #[cfg(test)]
 mod tests;
 
@@ -15,16 +16,11 @@ use crate::log;
 
 pub use limits::{Setting, settings};
 
-/// Returns the group's path for a configuration: `cgroupsPath`, or the id beneath the caller's own group's place for containers.
+/// Returns the group's path for a configuration without the systemd driver: `cgroupsPath`, or the id.
 ///
 /// # Errors
-/// [`Error::Config`] for a path with `..`, [`Error::Unsupported`] for the systemd driver.
-pub fn path_for(cgroups_path: &str, id: &str, systemd: bool) -> Result<String> {
-    if systemd {
-        return Err(Error::Unsupported(
-            "systemd cgroup driver: not available: use the cgroupfs driver".into(),
-        ));
-    }
+/// [`Error::Config`] for a path with `..`.
+pub fn path_for(cgroups_path: &str, id: &str) -> Result<String> {
     if cgroups_path.split('/').any(|part| part == "..") {
         return Err(Error::Config(format!("cgroupsPath {cgroups_path:?} contains `..`")));
     }
@@ -37,6 +33,7 @@ pub fn path_for(cgroups_path: &str, id: &str, systemd: bool) -> Result<String> {
 pub struct Draft {
     group: Group,
     made: Option<Made>,
+    scope: Option<scope::Scope>,
 }
 
 impl Draft {
@@ -49,17 +46,48 @@ impl Draft {
     pub fn make(group: Group, resources: &Resources) -> Result<Self> {
         refuse_used(&group)?;
         let made = group.create().map_err(cgroup_step("create the cgroup"))?;
-        let draft = Self { group, made: Some(made) };
-        draft.apply(resources, |setting| setting.controller != "pids")?;
-        devices::apply(&draft.group, resources)?;
-        Ok(draft)
+        Self { group, made: Some(made), scope: None }.prepared(resources)
+    }
+
+    /// The same by the systemd driver: systemd makes the group with the limits that it knows, the others are written then.
+    ///
+    /// # Errors
+    /// As [`Draft::make`]; [`Error::Step`] if systemd refuses.
+    pub(crate) fn make_scope(
+        group: Group,
+        place: &scope::Place,
+        id: &str,
+        resources: &Resources,
+    ) -> Result<Self> {
+        refuse_used(&group)?;
+        let scope = scope::Scope::start(place, id, resources, group.is_version_2())?;
+        let mut draft = Self { group, made: None, scope: Some(scope) };
+        // On version 1 systemd makes some of the groups.
+        draft.made = Some(draft.group.create().map_err(cgroup_step("create the cgroup"))?);
+        draft.prepared(resources)
+    }
+
+    fn prepared(self, resources: &Resources) -> Result<Self> {
+        self.apply(resources, |setting| setting.controller != "pids")?;
+        devices::apply(&self.group, resources)?;
+        Ok(self)
+    }
+
+    /// Says that the container's process is in the group.
+    pub fn settled(&mut self) {
+        if let Some(scope) = &mut self.scope {
+            scope.release();
+        }
     }
 
     /// Writes the limit of processes.
     ///
     /// # Errors
     /// [`Error::Cgroup`].
-    pub fn limit_processes(&self, resources: &Resources) -> Result<()> {
+    pub fn limit_processes(&mut self, resources: &Resources) -> Result<()> {
+        if let Some(scope) = &mut self.scope {
+            scope.limit_processes(resources)?;
+        }
         self.apply(resources, |setting| setting.controller == "pids")
     }
 
@@ -77,6 +105,7 @@ impl Draft {
     /// Keeps the group: the container is complete.
     pub fn keep(mut self) {
         self.made = None;
+        self.scope = None;
     }
 }
 
@@ -86,6 +115,9 @@ impl Drop for Draft {
             let _ = self.group.kill();
             let _ = self.group.remove();
             made.undo();
+        }
+        if let Some(scope) = self.scope.take() {
+            scope.undo();
         }
     }
 }
@@ -123,11 +155,14 @@ fn write(group: &Group, setting: &Setting) -> Result<()> {
     }
 }
 
-/// Changes the limits of a running container.
+/// Changes the limits of a running container; those of a scope in systemd first, which would put its own values back some day.
 ///
 /// # Errors
-/// [`Error::Cgroup`].
-pub fn update(group: &Group, resources: &Resources) -> Result<()> {
+/// [`Error::Cgroup`]; [`Error::Step`] if systemd refuses.
+pub fn update(group: &Group, unit: &str, resources: &Resources) -> Result<()> {
+    if !unit.is_empty() {
+        scope::update(unit, resources, group.is_version_2())?;
+    }
     let list = settings(resources, group.is_version_2());
     let mut list: Vec<&Setting> = list.iter().collect();
     // With both limits of memory the larger must be written first when they grow; the other order is tried when that fails.

@@ -118,11 +118,7 @@ pub(crate) struct Kit {
 /// On version 2 the process starts in the group (`CLONE_INTO_CGROUP`), on version 1 it enters the groups first of all. A cgroup
 /// namespace takes the groups of the process that makes it as its roots, and clone3 would take the caller's: the process makes its
 /// own when it is where it belongs.
-pub(crate) fn container(
-    mut plan: Plan,
-    kit: Kit,
-    group: &Group,
-) -> Result<Launched> {
+pub(crate) fn container(mut plan: Plan, kit: Kit, group: &Group) -> Result<Launched> {
     let (ours, theirs) = Channel::pair().map_err(step("make a socket pair"))?;
     let maps = plan.maps.take();
     if maps.is_some() {

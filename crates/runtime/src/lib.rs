@@ -27,6 +27,7 @@ pub mod cgroup;
 mod command;
 pub mod config;
 mod console;
+mod dbus;
 pub mod error;
 mod hooks;
 mod init;

@@ -44,6 +44,8 @@ pub struct Record {
     pub annotations: BTreeMap<String, String>,
     /// Its cgroup in each hierarchy.
     pub cgroup: Vec<SavedPlace>,
+    /// The systemd unit that the cgroup is of; empty without the systemd driver.
+    pub unit: String,
     /// The namespaces that `exec` joins, as numbers of `CLONE_NEW*`.
     pub namespaces: u64,
     /// Whether the process has a pid namespace of its own, whose end takes every process with it.

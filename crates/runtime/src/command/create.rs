@@ -9,7 +9,7 @@ use types::oci::runtime::{Hooks, Linux, NamespaceKind, Resources, Spec, State, S
 
 use super::{Globals, only_id, wait};
 use crate::args::{Opt, Parsed, switch, valued};
-use crate::cgroup::{Draft, path_for};
+use crate::cgroup::{Draft, path_for, scope};
 use crate::error::{Error, Result, step};
 use crate::init::Message;
 use crate::launch::{self, Kit, Launched, ListenerTarget};
@@ -88,6 +88,7 @@ struct Creation<'a> {
     bundle: PathBuf,
     dir: Option<Dir>,
     draft: Option<Draft>,
+    unit: String,
     kept: bool,
 }
 
@@ -107,12 +108,29 @@ impl<'a> Creation<'a> {
             .map_err(step(format!("find the bundle `{bundle}`")))?;
         let spec = config::load(&bundle)?;
         let linux = linux(&spec)?;
-        let path = path_for(&linux.cgroups_path, id, globals.systemd)?;
+        let scope = globals.systemd.then(|| scope::Place::parse(&linux.cgroups_path, id));
+        let scope = scope.transpose()?;
+        let path = match &scope {
+            Some(place) => place.path()?,
+            None => path_for(&linux.cgroups_path, id)?,
+        };
         let cgroups = Cgroups::detect().map_err(step("find the cgroup hierarchies"))?;
         let dir = Dir::make(&globals.root, id)?;
-        let mut creation =
-            Self { parsed, spec, bundle, dir: Some(dir), draft: None, kept: false };
-        creation.draft = Some(Draft::make(cgroups.group(&path), &creation.resources())?);
+        let mut creation = Self {
+            parsed,
+            spec,
+            bundle,
+            dir: Some(dir),
+            draft: None,
+            unit: String::new(),
+            kept: false,
+        };
+        let (group, resources) = (cgroups.group(&path), creation.resources());
+        creation.draft = Some(match &scope {
+            Some(place) => Draft::make_scope(group, place, id, &resources)?,
+            None => Draft::make(group, &resources)?,
+        });
+        creation.unit = scope.map(|place| place.unit).unwrap_or_default();
         Ok(creation)
     }
 
@@ -122,6 +140,10 @@ impl<'a> Creation<'a> {
 
     fn draft(&self) -> &Draft {
         self.draft.as_ref().expect("set by prepare and kept until the end")
+    }
+
+    fn draft_mut(&mut self) -> &mut Draft {
+        self.draft.as_mut().expect("set by prepare and kept until the end")
     }
 
     fn resources(&self) -> Resources {
@@ -189,8 +211,10 @@ impl<'a> Creation<'a> {
         self.dir().save_draft(&record)?;
         let launched = launch::container(plan, kit, self.draft().group())?;
         let pid = launched.pid.as_raw_nonzero().get();
+        self.draft_mut().settled();
         launched.talk(&Message::Ready, &listener, || self.runtime_hooks(pid))?;
-        self.draft().limit_processes(&self.resources())?;
+        let resources = self.resources();
+        self.draft_mut().limit_processes(&resources)?;
         if let Some(file) = self.parsed.value("pid-file") {
             write_pid_file(Path::new(file), pid)?;
         }
@@ -256,6 +280,7 @@ impl<'a> Creation<'a> {
             created: log::now(),
             annotations: self.spec.annotations.clone(),
             cgroup: self.draft().group().places().iter().map(Into::into).collect(),
+            unit: self.unit.clone(),
             namespaces: namespaces.bits(),
             own_pid_namespace: config::has_new_namespace(linux, NamespaceKind::Pid),
             hooks: Hooks {

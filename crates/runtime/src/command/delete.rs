@@ -5,6 +5,7 @@ use types::oci::runtime::Status;
 use super::create::state_text;
 use super::{Globals, only_id};
 use crate::args::{Opt, Parsed, switch};
+use crate::cgroup::scope;
 use crate::error::{Error, Result, cgroup_step};
 use crate::state::{Dir, Record};
 use crate::{hooks, log};
@@ -51,6 +52,9 @@ pub(super) fn teardown(dir: &Dir, record: &Record) -> Result<()> {
     if group.exists() {
         group.kill().map_err(cgroup_step("kill the container's processes"))?;
         group.remove().map_err(cgroup_step("remove the cgroup"))?;
+    }
+    if !record.unit.is_empty() {
+        scope::stop(&record.unit)?;
     }
     let mut state = dir.state(record);
     state.status = Status::Stopped;

@@ -43,7 +43,7 @@ pub(super) fn run(globals: &Globals, parsed: &Parsed) -> Result<u8> {
         Some(path) => read(path)?,
         None => from_options(parsed)?,
     };
-    cgroup::update(&record.group(), &resources)?;
+    cgroup::update(&record.group(), &record.unit, &resources)?;
     Ok(0)
 }
 
