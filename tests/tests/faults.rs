@@ -84,11 +84,13 @@ fn shim_killed_container_lives(client: Client) {
         daemon.run(client, &["run", "-d", "--name", "orphan", "busybox", "sleep", "1000"]).ok();
     let loud =
         daemon.run(client, &["run", "-d", "--name", "loud", "busybox", "sh", "-c", COUNT]).ok();
-    let [pid, loud_pid] = ["orphan", "loud"].map(|name| daemon.pid_of(name));
+    let shell = daemon.run(client, &["run", "-dit", "--name", "shell", "busybox", "sh"]).ok();
+    let [pid, loud_pid, shell_pid] = ["orphan", "loud", "shell"].map(|name| daemon.pid_of(name));
+    kill9(&daemon.shim_of(&shell));
     kill9(&daemon.shim_of(&id));
     kill9(&daemon.shim_of(&loud));
     std::thread::sleep(Duration::from_millis(300));
-    for (name, pid) in [("orphan", &pid), ("loud", &loud_pid)] {
+    for (name, pid) in [("orphan", &pid), ("loud", &loud_pid), ("shell", &shell_pid)] {
         assert!(pid_alive(pid), "{name} lives on");
         assert_eq!(
             daemon.run(client, &["inspect", "-f", "{{.State.Running}} {{.State.Pid}}", name]).ok(),
@@ -104,7 +106,7 @@ fn shim_killed_container_lives(client: Client) {
     wait_for("the truth about it", || {
         daemon.docker(&["inspect", "-f", "{{.State.Running}}", "orphan"]).ok() == "false"
     });
-    let _ = daemon.run(client, &["rm", "-f", "orphan", "loud"]).ok();
+    let _ = daemon.run(client, &["rm", "-f", "orphan", "loud", "shell"]).ok();
     assert!(!pid_alive(&loud_pid));
     assert_eq!(cgroup_dirs(&id), Vec::<std::path::PathBuf>::new());
 }

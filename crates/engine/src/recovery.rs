@@ -233,8 +233,9 @@ impl Actor {
                 };
                 self.record.state.pid = pid;
                 let fresh = self.record.state.starting;
-                let live =
-                    Arc::new(Live { run: self.run, pid, pidfd, shim: Some(Arc::clone(&link)) });
+                let terminal = self.record.config.tty.then(|| link.terminal()).flatten();
+                let shim = Some(Arc::clone(&link));
+                let live = Arc::new(Live { run: self.run, pid, pidfd, shim, terminal });
                 let paused = self.record.state.status == Status::Paused;
                 self.running(live, begun.filter(|_| !fresh).unwrap_or_else(Timestamp::now));
                 if paused {
@@ -262,6 +263,7 @@ impl Actor {
                     pid,
                     pidfd,
                     shim: None,
+                    terminal: None,
                 })));
                 self.follow_orphan().await;
                 false

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use rustix::fs::{Mode, OFlags};
+use rustix::process::{PidfdGetfdFlags, pidfd_getfd};
 use shim_protocol::{
     ContainerState, Decoder, Event, Failure, Message, Request, Response, SOCKET_NAME, encode,
 };
@@ -27,6 +28,9 @@ pub(crate) struct Live {
     pub(crate) pidfd: OwnedFd,
     /// None once the shim is lost.
     pub(crate) shim: Option<Arc<ShimLink>>,
+    /// A second descriptor of the terminal's master, never read: while it is open, the loss of the shim does not hang up the terminal, which
+    /// would end the container.
+    pub(crate) terminal: Option<OwnedFd>,
 }
 
 impl Live {
@@ -67,6 +71,8 @@ type Pending = Mutex<Option<HashMap<u64, oneshot::Sender<Response>>>>;
 /// A connection to one shim.
 pub(crate) struct ShimLink {
     stream: UnixStream,
+    /// The shim's process, as it said itself.
+    shim: OnceLock<u32>,
     writer: tokio::sync::Mutex<()>,
     next: AtomicU64,
     /// Requests that wait for an answer; none once the connection is closed.
@@ -95,6 +101,7 @@ impl ShimLink {
         let stream = UnixStream::from_std(stream).map_err(unreachable)?;
         let link = Arc::new(Self {
             stream,
+            shim: OnceLock::new(),
             writer: tokio::sync::Mutex::new(()),
             next: AtomicU64::new(1),
             pending: Mutex::new(Some(HashMap::new())),
@@ -102,9 +109,26 @@ impl ShimLink {
         let (events, heard) = mpsc::unbounded_channel();
         tokio::spawn(read(Arc::clone(&link), events));
         match link.request(Request::Hello, None).await? {
-            Response::Hello { .. } => Ok((link, heard)),
+            Response::Hello { pid, .. } => {
+                link.shim.get_or_init(|| pid);
+                Ok((link, heard))
+            }
             other => Err(unexpected(&other)),
         }
+    }
+
+    /// Duplicates the master of the container's terminal out of the shim: the first terminal that it has.
+    pub(crate) fn terminal(&self) -> Option<OwnedFd> {
+        let pid = *self.shim.get()?;
+        let is_master = |number: &i32| {
+            std::fs::read_link(format!("/proc/{pid}/fd/{number}"))
+                .is_ok_and(|path| path.file_name().is_some_and(|name| name == "ptmx"))
+        };
+        let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
+        let numbers = entries.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok());
+        let master = numbers.filter(is_master).min()?;
+        let shim = sys::pidfd::open(pid).ok()?;
+        pidfd_getfd(&shim, master, PidfdGetfdFlags::empty()).ok()
     }
 
     /// Asks and waits for the answer.

@@ -181,6 +181,7 @@ impl Actor {
             pid,
             pidfd,
             shim: Some(Arc::clone(&link)),
+            terminal: None,
         })));
         self.hear_from(link, heard).await;
         self.save().await?;
@@ -206,7 +207,8 @@ impl Actor {
         let Ok(pidfd) = live.pidfd.try_clone() else { return };
         let pid = live.pid;
         let Ok(keep) = live.pidfd.try_clone() else { return };
-        let orphan = Live { run: self.run, pid, pidfd: keep, shim: None };
+        let terminal = live.terminal.as_ref().and_then(|fd| fd.try_clone().ok());
+        let orphan = Live { run: self.run, pid, pidfd: keep, shim: None, terminal };
         self.handle.set_live(Some(Arc::new(orphan)));
         self.record.state.shim_lost = true;
         if let Err(error) = self.save().await {

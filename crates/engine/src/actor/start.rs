@@ -93,7 +93,9 @@ impl Actor {
         state.pid = pid;
         state.pid_start = evidence::start_time(pid).unwrap_or(0);
         state.cgroup = Some(evidence::Cgroup::of(pid));
-        let live = Arc::new(Live { run: self.run, pid, pidfd, shim: Some(Arc::clone(&link)) });
+        let terminal = self.record.config.tty.then(|| link.terminal()).flatten();
+        let shim = Some(Arc::clone(&link));
+        let live = Arc::new(Live { run: self.run, pid, pidfd, shim, terminal });
         let endpoints = blocking(move || join_networks(&engine, &record, pid)).await?;
         self.record.state.endpoints.clone_from(&endpoints);
         // Before the release: a daemon killed behind it finds a running container and must know its process and addresses.
