@@ -49,6 +49,8 @@ pub(crate) struct Equipment {
     pub(crate) group: Option<Group>,
     /// Whether the process was started in the version 2 group.
     pub(crate) in_unified: bool,
+    /// Whether the process was started in the version 1 groups.
+    pub(crate) in_version_1: bool,
 }
 
 impl Equipment {
@@ -103,7 +105,7 @@ fn start(plan: Plan, equipment: &mut Equipment) -> Outcome<Infallible> {
     if plan.maps.is_some() {
         become_mapped_root()?;
     }
-    if plan.new.contains(Namespaces::CGROUP) {
+    if plan.new.contains(Namespaces::CGROUP) && !sees_group_roots() {
         sys::namespace::new_cgroup_namespace().map_err(failed("make a cgroup namespace"))?;
     }
     join(plan.joins)?;
@@ -139,9 +141,16 @@ fn start_joined(
 fn enter_groups(equipment: &mut Equipment) -> Outcome<()> {
     let Some(group) = equipment.group.take() else { return Ok(()) };
     let unified = if equipment.in_unified { Ok(()) } else { group.enter_unified() };
-    unified.and_then(|()| group.enter_version_1()).map_err(|error| {
+    let version_1 = || if equipment.in_version_1 { Ok(()) } else { group.enter_version_1() };
+    unified.and_then(|()| version_1()).map_err(|error| {
         InitFailure::sentence(format!("enter the cgroup: {error}: {}", error.source))
     })
+}
+
+/// Whether clone3 made the container's groups the roots of the cgroup namespace: every line of `/proc/self/cgroup` ends in `:/`.
+fn sees_group_roots() -> bool {
+    std::fs::read_to_string("/proc/self/cgroup")
+        .is_ok_and(|text| text.lines().all(|line| line.ends_with(":/")))
 }
 
 /// While `/proc` is still the host's: nothing of the image has been mounted.

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::process::Pid;
-use sys::cgroup::Group;
+use sys::cgroup::{Cgroups, Group};
 use sys::clone::{CloneRequest, Cloned, Namespaces, clone_process};
 use types::oci::runtime::State;
 
@@ -113,13 +113,20 @@ pub(crate) struct Kit {
     pub(crate) hook_state: State,
 }
 
-/// Makes the first process of a new container in its group.
+/// Makes the first process of a new container in its group, with every new namespace, by one clone3.
 ///
-/// On version 2 the process starts in the group (`CLONE_INTO_CGROUP`), on version 1 it enters the groups first of all. A cgroup
-/// namespace takes the groups of the process that makes it as its roots, and clone3 would take the caller's: the process makes its
-/// own when it is where it belongs.
-pub(crate) fn container(mut plan: Plan, kit: Kit, group: &Group) -> Result<Launched> {
+/// On version 2 the process starts in the group (`CLONE_INTO_CGROUP`), and the kernel makes that group the root of a new cgroup namespace (Linux
+/// 5.7). On version 1 the root is the groups of the *caller*, so the runtime itself enters the groups, makes the process and goes back; each move is
+/// one write of `0` to `tasks`, which takes no global lock. The process looks whether it sees the roots and makes a namespace of its own on a
+/// kernel that does neither.
+pub(crate) fn container(
+    mut plan: Plan,
+    kit: Kit,
+    cgroups: &Cgroups,
+    group: &Group,
+) -> Result<Launched> {
     let (ours, theirs) = Channel::pair().map_err(step("make a socket pair"))?;
+    let visits = plan.new.contains(Namespaces::CGROUP) && !group.is_version_2();
     let maps = plan.maps.take();
     if maps.is_some() {
         plan.maps = Some((String::new(), String::new()));
@@ -132,12 +139,14 @@ pub(crate) fn container(mut plan: Plan, kit: Kit, group: &Group) -> Result<Launc
         hook_state: kit.hook_state,
         group: Some(group.clone()),
         in_unified: false,
+        in_version_1: visits,
     };
+    let _place = visits.then(|| Visit::enter(cgroups, group)).transpose()?;
     let time = TimeNamespace::make(&plan.time_offsets)?;
     let back = plan.join_pid.take().map(|fd| join_pid_namespace(&fd)).transpose()?;
     let directory = group.open_unified().map_err(cgroup_step("open the cgroup"))?;
     let request = CloneRequest {
-        namespaces: plan.new.difference(Namespaces::CGROUP),
+        namespaces: plan.new,
         cgroup: directory.as_ref().map(AsFd::as_fd),
         sibling: false,
     };
@@ -181,6 +190,7 @@ pub(crate) fn joined(
         hook_state,
         group: Some(group.clone()),
         in_unified: false,
+        in_version_1: false,
     };
     let back = pid_namespace.map(join_pid_namespace).transpose()?;
     let directory = group.open_unified().map_err(cgroup_step("open the cgroup"))?;
@@ -202,6 +212,28 @@ pub(crate) fn joined(
                 return_pid_namespace(&own)?;
             }
             Ok(launched)
+        }
+    }
+}
+
+/// A stay of the runtime in the container's version 1 groups.
+struct Visit {
+    home: Group,
+}
+
+impl Visit {
+    fn enter(cgroups: &Cgroups, group: &Group) -> Result<Self> {
+        let home = cgroups.group_of("self").map_err(step("find the own cgroup"))?;
+        let visit = Self { home };
+        group.enter_version_1().map_err(cgroup_step("enter the cgroup"))?;
+        Ok(visit)
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        if let Err(error) = self.home.enter_version_1() {
+            crate::log::warn(&format!("return to the own cgroup: {error}: {}", error.source));
         }
     }
 }

@@ -89,6 +89,7 @@ struct Creation<'a> {
     dir: Option<Dir>,
     draft: Option<Draft>,
     unit: String,
+    cgroups: Cgroups,
     kept: bool,
 }
 
@@ -123,9 +124,10 @@ impl<'a> Creation<'a> {
             dir: Some(dir),
             draft: None,
             unit: String::new(),
+            cgroups,
             kept: false,
         };
-        let (group, resources) = (cgroups.group(&path), creation.resources());
+        let (group, resources) = (creation.cgroups.group(&path), creation.resources());
         creation.draft = Some(match &scope {
             Some(place) => Draft::make_scope(group, place, id, &resources)?,
             None => Draft::make(group, &resources)?,
@@ -209,7 +211,7 @@ impl<'a> Creation<'a> {
         };
         let mut record = self.record()?;
         self.dir().save_draft(&record)?;
-        let launched = launch::container(plan, kit, self.draft().group())?;
+        let launched = launch::container(plan, kit, &self.cgroups, self.draft().group())?;
         let pid = launched.pid.as_raw_nonzero().get();
         self.draft_mut().settled();
         launched.talk(&Message::Ready, &listener, || self.runtime_hooks(pid))?;
