@@ -217,6 +217,17 @@ impl Read for Upload {
     }
 }
 
+/// A client that is still sending when the work has failed would see its connection break instead of the answer: the rest is taken and forgotten.
+impl Drop for Upload {
+    fn drop(&mut self) {
+        let (_, closed) = mpsc::channel(1);
+        let mut pieces = std::mem::replace(&mut self.pieces, closed);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move { while pieces.recv().await.is_some() {} });
+        }
+    }
+}
+
 /// An answer's body for a writer that blocks.
 struct Download {
     pieces: mpsc::Sender<io::Result<Bytes>>,
