@@ -354,7 +354,7 @@ fn experiment_6_quota_throttles(client: Client) {
                 "-dit",
                 "--name",
                 "stress-test",
-                "--cpus=1.0",
+                "--cpus=0.5",
                 "--memory=512m",
                 "--memory-swap=512m",
                 "debian:bookworm",
@@ -384,7 +384,7 @@ fn experiment_6_quota_throttles(client: Client) {
         line.split(' ').nth(1).unwrap().parse().unwrap()
     };
     assert!(field("nr_periods") > 0, "{stat}");
-    assert!(field("nr_throttled") > 0, "two workers on one core are throttled: {stat}");
+    assert!(field("nr_throttled") > 0, "two workers on half a core are throttled: {stat}");
 }
 
 fn graph(daemon: &Daemon, client: Client, name: &str, key: &str) -> String {

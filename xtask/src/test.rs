@@ -62,7 +62,7 @@ fn privileged(summary: &mut Summary, filter: Option<&str>) -> Result<()> {
     }
     let mut cargo = shell::cargo();
     cargo.args(["test", "--locked", "-p", "acceptance", "--no-fail-fast", "--"]);
-    cargo.args(["--skip", "architecture_", "--test-threads=2"]).args(filter);
+    cargo.args(["--skip", "architecture_", "--test-threads=1"]).args(filter);
     cargo.env("BELLJAR_PROGRAMS", &programs).env("BELLJAR_TEST_IMAGES", &images);
     summary.cargo_test("acceptance tests", &mut cargo)
 }
