@@ -259,7 +259,13 @@ impl Actor {
             remains(&engine, &record);
             unmount_root(&engine, &lender);
         });
-        let _ = tokio::join!(network, rest);
+        // The kernel takes tens of milliseconds to let a link go. Nobody waits for the address of a container that will not come back; a published
+        // port must be free once the container is gone.
+        if self.record.host.auto_remove && told.iter().all(|endpoint| endpoint.ports.is_empty()) {
+            let _ = rest.await;
+        } else {
+            let _ = tokio::join!(network, rest);
+        }
         for endpoint in told {
             self.engine.tell_network(
                 &endpoint.network_name,
