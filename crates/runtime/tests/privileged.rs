@@ -4,192 +4,19 @@
 //! whoever counts tests counts those lines.
 #![allow(clippy::unwrap_used, reason = "a skipped test says so, a broken one stops")]
 
+mod harness;
+
 use std::fs;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use harness::{Bench, PROGRAM, missing};
 use serde_json::{Value, json};
 use sys::cgroup::Cgroups;
-use tempfile::TempDir;
-
-const PROGRAM: &str = env!("CARGO_BIN_EXE_belljar-runtime");
-
-fn busybox() -> Option<PathBuf> {
-    ["/bin/busybox", "/usr/bin/busybox", "/bin/busybox.static"]
-        .into_iter()
-        .map(PathBuf::from)
-        .find(|path| path.exists())
-}
-
-/// Tells why the tests cannot run here.
-fn missing() -> Option<String> {
-    if !rustix::process::geteuid().is_root() {
-        return Some("not root".into());
-    }
-    let Ok(cgroups) = Cgroups::detect() else { return Some("no cgroups".into()) };
-    let probe = cgroups.group(&format!("/belljar-test-probe-{}", std::process::id()));
-    match probe.create() {
-        Ok(made) => made.undo(),
-        Err(error) => return Some(format!("cgroups cannot be made: {error}")),
-    }
-    busybox().is_none().then(|| "no busybox".to_owned())
-}
-
-/// A bundle, a root directory for the runtime, and a name for a container; everything goes when it is dropped.
-struct Bench {
-    dir: TempDir,
-    id: String,
-    spec: Value,
-}
-
-impl Bench {
-    /// `None`, with a line that says so, where privileged tests cannot run.
-    fn new(name: &str, args: &[&str]) -> Option<Self> {
-        if let Some(why) = missing() {
-            testkit::skip(&format!("{name}: {why}"));
-            return None;
-        }
-        let dir = tempfile::Builder::new().prefix("belljar-runtime-").tempdir().unwrap();
-        let rootfs = dir.path().join("bundle/rootfs");
-        for directory in ["bin", "proc", "sys", "dev", "etc", "tmp"] {
-            fs::create_dir_all(rootfs.join(directory)).unwrap();
-        }
-        fs::copy(busybox().unwrap(), rootfs.join("bin/busybox")).unwrap();
-        for applet in
-            ["sh", "sleep", "true", "cat", "id", "ls", "kill", "stat", "mount", "readlink"]
-        {
-            symlink("busybox", rootfs.join("bin").join(applet)).unwrap();
-        }
-        fs::write(rootfs.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n").unwrap();
-        let id = format!("{name}-{}", std::process::id());
-        let spec = spec(args, &format!("/belljar-test-{id}"));
-        Some(Self { dir, id, spec })
-    }
-
-    fn bundle(&self) -> PathBuf {
-        self.dir.path().join("bundle")
-    }
-
-    fn root(&self) -> PathBuf {
-        self.dir.path().join("root")
-    }
-
-    fn write_spec(&self) {
-        fs::write(self.bundle().join("config.json"), self.spec.to_string()).unwrap();
-    }
-
-    fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(PROGRAM);
-        command.arg("--root").arg(self.root()).args(words).stdin(Stdio::null());
-        command
-    }
-
-    fn run(&self, words: &[&str]) -> Output {
-        self.command(words).output().unwrap()
-    }
-
-    /// Runs `create` with the standard output of the container in a file, since pipes would be kept open by it.
-    fn create(&self, more: &[&str]) -> Output {
-        self.write_spec();
-        let out = fs::File::create(self.dir.path().join("out")).unwrap();
-        let log = self.dir.path().join("log");
-        let mut command = Command::new(PROGRAM);
-        command.arg("--root").arg(self.root()).arg("--log").arg(&log);
-        command.args(["--log-format", "json", "create"]).args(more);
-        command.arg("--bundle").arg(self.bundle()).arg(&self.id);
-        command.stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(out);
-        command.output().unwrap()
-    }
-
-    fn output(&self) -> String {
-        fs::read_to_string(self.dir.path().join("out")).unwrap()
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
-    }
-
-    fn state(&self) -> Value {
-        let output = self.run(&["state", &self.id]);
-        serde_json::from_slice(&output.stdout).unwrap()
-    }
-
-    fn wait_for(&self, what: &str, mut done: impl FnMut() -> bool) {
-        let start = Instant::now();
-        while !done() {
-            assert!(start.elapsed() < Duration::from_secs(20), "no {what}");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-
-    fn wait_for_status(&self, status: &str) {
-        self.wait_for(status, || self.state()["status"] == status);
-    }
-
-    fn group(&self) -> sys::cgroup::Group {
-        Cgroups::detect().unwrap().group(&format!("/belljar-test-{}", self.id))
-    }
-
-    /// Runs the whole container in the foreground and returns its code and output.
-    fn foreground(&self) -> (i32, String, String) {
-        self.write_spec();
-        let output = self.run(&["run", "--bundle", self.bundle().to_str().unwrap(), &self.id]);
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
-    }
-
-    fn assert_nothing_left(&self) {
-        assert!(!self.group().exists(), "the cgroup is left");
-        let left = fs::read_dir(self.root()).map(Iterator::count).unwrap_or(0);
-        assert_eq!(left, 0, "the root directory is not empty");
-        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-        let path = self.dir.path().to_str().unwrap();
-        assert!(!mounts.contains(path), "a mount is left");
-    }
-}
-
-impl Drop for Bench {
-    fn drop(&mut self) {
-        let _ = self.run(&["delete", "--force", &self.id]);
-    }
-}
-
-fn spec(args: &[&str], cgroup: &str) -> Value {
-    let capabilities = json!(["CAP_CHOWN", "CAP_KILL", "CAP_SETUID", "CAP_SETGID"]);
-    json!({
-        "ociVersion": "1.2.1",
-        "process": {
-            "user": { "uid": 0, "gid": 0 },
-            "args": args,
-            "env": ["PATH=/bin"],
-            "cwd": "/",
-            "capabilities": { "bounding": capabilities, "effective": capabilities, "permitted": capabilities },
-        },
-        "root": { "path": "rootfs" },
-        "hostname": "inside",
-        "mounts": [
-            { "destination": "/proc", "type": "proc", "source": "proc" },
-            { "destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755"] },
-            { "destination": "/dev/pts", "type": "devpts", "source": "devpts",
-              "options": ["newinstance", "ptmxmode=0666", "mode=0620"] },
-            { "destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["ro"] },
-            { "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["ro"] },
-        ],
-        "linux": {
-            "cgroupsPath": cgroup,
-            "namespaces": [
-                { "type": "pid" }, { "type": "network" }, { "type": "ipc" }, { "type": "uts" }, { "type": "mount" },
-                { "type": "cgroup" },
-            ],
-            "maskedPaths": ["/proc/keys", "/proc/timer_list", "/proc/kcore", "/sys/firmware"],
-            "readonlyPaths": ["/proc/sys", "/proc/sysrq-trigger"],
-        },
-    })
-}
 
 #[test]
 fn privileged_a_container_goes_through_its_states() {
