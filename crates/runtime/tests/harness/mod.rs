@@ -14,18 +14,66 @@
 #![allow(clippy::unwrap_used, reason = "a skipped test says so, a broken one stops")]
 #![allow(unreachable_pub, reason = "the module is included by several binaries")]
 
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use sys::cgroup::Cgroups;
 use tempfile::TempDir;
 
-/// The program under test.
-pub const PROGRAM: &str = env!("CARGO_BIN_EXE_belljar-runtime");
+/// The program under test: the one that cargo has built, or that of `BELLJAR_RUNTIME` where the tests run on another machine.
+pub const PROGRAM: Program = Program;
+
+/// A path that is known when the tests run.
+#[derive(Clone, Copy, Debug)]
+pub struct Program;
+
+impl Program {
+    fn path(self) -> &'static str {
+        static PATH: OnceLock<String> = OnceLock::new();
+        PATH.get_or_init(|| {
+            std::env::var("BELLJAR_RUNTIME")
+                .unwrap_or_else(|_| env!("CARGO_BIN_EXE_belljar-runtime").to_owned())
+        })
+    }
+}
+
+impl AsRef<OsStr> for Program {
+    fn as_ref(&self) -> &OsStr {
+        self.path().as_ref()
+    }
+}
+
+impl AsRef<Path> for Program {
+    fn as_ref(&self) -> &Path {
+        self.path().as_ref()
+    }
+}
+
+impl std::fmt::Display for Program {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.path())
+    }
+}
+
+/// Tells whether the tests run through the systemd driver: `BELLJAR_TEST_DRIVER=systemd`.
+pub fn systemd() -> bool {
+    std::env::var("BELLJAR_TEST_DRIVER").is_ok_and(|driver| driver == "systemd")
+}
+
+/// The `cgroupsPath` of a container with this id, in the form of the driver.
+pub fn cgroups_path(id: &str) -> String {
+    if systemd() {
+        format!("system.slice:belljar-test:{id}")
+    } else {
+        format!("/belljar-test-{id}")
+    }
+}
 
 /// What busybox is called as inside; [`Bench::applet`] adds more.
 const APPLETS: [&str; 10] =
@@ -81,7 +129,7 @@ impl Bench {
         }
         fs::write(rootfs.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n").unwrap();
         let id = format!("{name}-{}", std::process::id());
-        let spec = spec(args, &format!("/belljar-test-{id}"));
+        let spec = spec(args, &cgroups_path(&id));
         Some(Self { dir, id, spec })
     }
 
@@ -103,7 +151,9 @@ impl Bench {
     /// A command of the runtime with this `--root` and an empty standard input.
     pub fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(PROGRAM);
-        command.arg("--root").arg(self.root()).args(words).stdin(Stdio::null());
+        command.arg("--root").arg(self.root());
+        command.args(systemd().then_some("--systemd-cgroup"));
+        command.args(words).stdin(Stdio::null());
         command
     }
 
@@ -119,6 +169,7 @@ impl Bench {
         let log = self.dir.path().join("log");
         let mut command = Command::new(PROGRAM);
         command.arg("--root").arg(self.root()).arg("--log").arg(&log);
+        command.args(systemd().then_some("--systemd-cgroup"));
         command.args(["--log-format", "json", "create"]).args(more);
         command.arg("--bundle").arg(self.bundle()).arg(&self.id);
         command.stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(out);
@@ -172,7 +223,11 @@ impl Bench {
 
     /// The container's cgroup.
     pub fn group(&self) -> sys::cgroup::Group {
-        Cgroups::detect().unwrap().group(&format!("/belljar-test-{}", self.id))
+        let path = match systemd() {
+            true => format!("/system.slice/belljar-test-{}.scope", self.id),
+            false => format!("/belljar-test-{}", self.id),
+        };
+        Cgroups::detect().unwrap().group(&path)
     }
 
     /// Writes the document, runs the whole container in the foreground and returns its code and output.
