@@ -26,7 +26,7 @@ cargo xtask <command>
   demo                   builds, starts a private daemon, runs a container, shows the evidence, cleans up
   test [FILTER]          everything: check, privileged tests, fuzz targets (root; installs what is missing)
   test --unit            only what needs neither root nor other programs
-  test --lab             the suite in guests with pure cgroup v2, without and with systemd (root, x86-64)
+  test --lab             the suites in guests with pure cgroup v2: without, beside and through systemd (root, x86-64)
   check                  formatting, clippy, architecture, unit tests, docs
   bench [SECTION...]     Belljar and a private real Docker, alternating; writes docs/performance.md
   fuzz [SECONDS]         builds and runs every fuzz target (default 10 s each)

@@ -31,6 +31,15 @@ pub const TEST: &[Need] = &[
     ("docker", "docker.io"),
 ];
 
+/// Needed by the lab: its root image, and what is shared with the guest.
+pub const LAB: &[Need] = &[
+    ("busybox", "busybox-static"),
+    ("mmdebstrap", "mmdebstrap"),
+    ("mke2fs", "e2fsprogs"),
+    ("xz", "xz-utils"),
+    ("setpriv", "util-linux"),
+];
+
 /// Needed by the bench: a private real Docker.
 pub const BENCH: &[Need] = &[
     ("dockerd", "docker.io"),
@@ -83,7 +92,7 @@ fn present(program: &str) -> bool {
 
 /// `cargo xtask packages`.
 pub fn run(_args: &[String]) -> Result<()> {
-    for needs in [BUILD, FUZZ, TEST, BENCH] {
+    for needs in [BUILD, FUZZ, TEST, LAB, BENCH] {
         ensure(needs)?;
     }
     println!("every package is there");

@@ -1,8 +1,8 @@
 //! Counts what test runners print and tells whether it is what was expected.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result, bail};
 
@@ -47,20 +47,11 @@ impl Summary {
         }
     }
 
-    /// Runs a `cargo test` command, shows what it prints and counts its tests.
+    /// Runs a `cargo test` command, or one that prints the same, shows what it prints and counts its tests.
     pub fn cargo_test(&mut self, name: &str, command: &mut Command) -> Result<()> {
-        eprintln!("== {name}");
-        let mut child = command
-            .env(SKIPS, &self.skips)
-            .stdout(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("start the tests of {name}"))?;
-        let out = child.stdout.take().context("a piped stdout")?;
         let mut seen = Counts::default();
-        for line in BufReader::new(out).lines() {
-            let line = line?;
-            println!("{line}");
-            if let Some(counts) = parse(&line) {
+        let status = self.watch(name, command, |summary, line| {
+            if let Some(counts) = parse(line) {
                 seen.passed += counts.passed;
                 seen.failed += counts.failed;
                 seen.skipped += counts.skipped;
@@ -68,15 +59,51 @@ impl Summary {
             if let Some(test) =
                 line.strip_prefix("test ").and_then(|l| l.strip_suffix(" ... FAILED"))
             {
-                self.failures.push(format!("{name}: {test}"));
+                summary.failures.push(format!("{name}: {test}"));
             }
-        }
-        let status = child.wait()?;
+        })?;
         self.counts.passed += seen.passed;
         self.counts.failed += seen.failed;
         self.counts.skipped += seen.skipped;
         if !status.success() && seen.failed == 0 {
             self.failure(format!("{name} ({status})"));
+        }
+        Ok(())
+    }
+
+    /// Runs a command, shows what it prints and hands on each line.
+    pub fn watch(
+        &mut self,
+        name: &str,
+        command: &mut Command,
+        mut each: impl FnMut(&mut Self, &str),
+    ) -> Result<ExitStatus> {
+        eprintln!("== {name}");
+        let mut child = command
+            .env(SKIPS, &self.skips)
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("start {name}"))?;
+        let out = child.stdout.take().context("a piped stdout")?;
+        for line in BufReader::new(out).lines() {
+            let line = line?;
+            println!("{line}");
+            each(self, &line);
+        }
+        Ok(child.wait()?)
+    }
+
+    /// Counts a step that cannot run here.
+    pub fn skip(&mut self, why: &str) {
+        self.counts.skipped += 1;
+        println!("skipped {why}");
+    }
+
+    /// Counts skips that were noted on another machine.
+    pub fn read_skips(&mut self, name: &str, file: &Path) -> Result<()> {
+        let mut all = std::fs::OpenOptions::new().append(true).open(&self.skips)?;
+        for line in std::fs::read_to_string(file)?.lines() {
+            writeln!(all, "{name}: {line}")?;
         }
         Ok(())
     }
