@@ -107,18 +107,9 @@ pub fn validate(spec: &Spec) -> Result<()> {
     if has_parent_part(&linux.cgroups_path) {
         return invalid(format!("cgroupsPath {:?} contains `..`", linux.cgroups_path));
     }
-    if !matches!(
-        linux.rootfs_propagation.as_str(),
-        "" | "shared"
-            | "rshared"
-            | "slave"
-            | "rslave"
-            | "private"
-            | "rprivate"
-            | "unbindable"
-            | "runbindable"
-    ) {
-        return invalid(format!("rootfsPropagation={} is not supported", linux.rootfs_propagation));
+    let propagation = &linux.rootfs_propagation;
+    if !propagation.is_empty() && crate::plan::propagation(propagation).is_none() {
+        return invalid(format!("rootfsPropagation={propagation} is not supported"));
     }
     spec.mounts.iter().try_for_each(validate_mount)
 }

@@ -9,6 +9,10 @@ use std::time::{Duration, Instant};
 
 use types::oci::runtime::Hook;
 
+/// The kinds of hooks in the order of a container's life.
+pub(crate) const KINDS: [&str; 6] =
+    ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
+
 /// Runs hooks in order and stops at the first that fails. `state` is the JSON text for their standard input.
 ///
 /// # Errors

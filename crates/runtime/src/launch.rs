@@ -194,6 +194,7 @@ pub(crate) fn joined(
     };
     let back = pid_namespace.map(join_pid_namespace).transpose()?;
     let directory = group.open_unified().map_err(cgroup_step("open the cgroup"))?;
+    let affinity = InitialAffinity::take(&program.affinity.initial)?;
     let request = CloneRequest {
         namespaces: Namespaces::empty(),
         cgroup: directory.as_ref().map(AsFd::as_fd),
@@ -207,12 +208,37 @@ pub(crate) fn joined(
         }
         Cloned::Parent { pid, pidfd } => {
             drop((equipment, joins, slave));
+            affinity.leave()?;
             let launched = Launched { pid, pidfd, channel: ours, kept: false };
             if let Some(own) = back {
                 return_pid_namespace(&own)?;
             }
             Ok(launched)
         }
+    }
+}
+
+/// `execCPUAffinity.initial`: the runtime's own while it makes the process, which inherits it before it enters the container's cgroup.
+struct InitialAffinity {
+    own: Vec<usize>,
+}
+
+impl InitialAffinity {
+    fn take(wanted: &[usize]) -> Result<Self> {
+        if wanted.is_empty() {
+            return Ok(Self { own: Vec::new() });
+        }
+        let what = || format!("set the initial cpu affinity to {wanted:?}");
+        let own = sys::namespace::affinity().map_err(step(what()))?;
+        sys::namespace::set_affinity(wanted).map_err(step(what()))?;
+        Ok(Self { own })
+    }
+
+    fn leave(self) -> Result<()> {
+        if self.own.is_empty() {
+            return Ok(());
+        }
+        sys::namespace::set_affinity(&self.own).map_err(step("restore the own cpu affinity"))
     }
 }
 

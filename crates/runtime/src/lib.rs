@@ -29,6 +29,7 @@ pub mod config;
 mod console;
 mod dbus;
 pub mod error;
+mod features;
 mod hooks;
 mod init;
 mod launch;

@@ -6,6 +6,7 @@
 
 mod dev;
 mod idmap;
+mod memory;
 mod mounts;
 mod options;
 mod program;
@@ -23,7 +24,11 @@ use crate::config;
 use crate::error::{Error, Result, step};
 
 pub(crate) use dev::Node;
-pub(crate) use mounts::{CgroupView, MountOp, Source};
+#[cfg(test)]
+pub(crate) use memory::policy as memory_policy;
+pub(crate) use memory::{FLAGS as MEMORY_POLICY_FLAGS, MODES as MEMORY_POLICY_MODES};
+pub(crate) use mounts::{CgroupView, Links, MountOp, Source};
+pub(crate) use options::{known as mount_options, propagation};
 pub(crate) use program::{Program, ProgramContext, of_process};
 
 /// Everything that the container's process needs.
@@ -142,7 +147,7 @@ pub(crate) fn build(spec: &Spec, request: &Request<'_>) -> Result<Plan> {
     let program = spec
         .process
         .as_ref()
-        .map(|process| of_process(process, linux.seccomp.as_ref(), &request.context))
+        .map(|process| of_process(process, Some(linux), &request.context))
         .transpose()?;
     Ok(Plan {
         new,
@@ -151,7 +156,7 @@ pub(crate) fn build(spec: &Spec, request: &Request<'_>) -> Result<Plan> {
         time_offsets: time_offsets(linux),
         maps: maps(linux),
         ops,
-        program: program.map(|program| with_personality(program, linux)).transpose()?,
+        program,
     })
 }
 
@@ -166,20 +171,6 @@ fn refuse_unsupported(linux: &Linux) -> Result<()> {
         return Ok(());
     };
     Err(Error::Unsupported(format!("`{what}` is not supported")))
-}
-
-fn with_personality(mut program: Program, linux: &Linux) -> Result<Program> {
-    if let Some(personality) = &linux.personality {
-        program.personality = Some(match personality.domain.as_str() {
-            "LINUX" => 0,
-            "LINUX32" => 8,
-            other => return Err(Error::Config(format!("personality domain {other:?} is unknown"))),
-        });
-        if !personality.flags.is_empty() {
-            return Err(Error::Config("personality flags are not supported".into()));
-        }
-    }
-    Ok(program)
 }
 
 /// The flag of clone(2) for a kind of namespace.
@@ -242,21 +233,20 @@ fn maps(linux: &Linux) -> Option<(String, String)> {
 
 /// How the copied mount table, the root and the bind mounts follow the host: runc's default is "slave".
 fn base_propagation(linux: &Linux) -> Propagation {
-    match linux.rootfs_propagation.as_str() {
-        "private" | "rprivate" | "unbindable" | "runbindable" => Propagation::Private,
-        "shared" | "rshared" => Propagation::Shared,
+    match propagation(&linux.rootfs_propagation) {
+        Some((_, Propagation::Private | Propagation::Unbindable)) => Propagation::Private,
+        Some((_, Propagation::Shared)) => Propagation::Shared,
         _ => Propagation::Slave,
     }
 }
 
 fn root_propagation(linux: &Linux) -> Option<Op> {
-    let propagation = match linux.rootfs_propagation.as_str() {
-        "shared" | "rshared" => Propagation::Shared,
-        "unbindable" | "runbindable" => Propagation::Unbindable,
-        _ => return None,
-    };
-    let recursive = linux.rootfs_propagation.starts_with('r');
-    Some(Op::RootPropagation { recursive, propagation })
+    match propagation(&linux.rootfs_propagation)? {
+        (recursive, propagation @ (Propagation::Shared | Propagation::Unbindable)) => {
+            Some(Op::RootPropagation { recursive, propagation })
+        }
+        _ => None,
+    }
 }
 
 /// Returns the absolute path of the root file system.

@@ -43,16 +43,6 @@ pub(crate) enum Arch {
 }
 
 impl Arch {
-    fn from_name(name: &str) -> Option<Self> {
-        Some(match name {
-            "SCMP_ARCH_X86_64" => Arch::X86_64,
-            "SCMP_ARCH_X86" => Arch::X86,
-            "SCMP_ARCH_X32" => Arch::X32,
-            "SCMP_ARCH_AARCH64" => Arch::Aarch64,
-            _ => return None,
-        })
-    }
-
     fn native() -> Self {
         if cfg!(target_arch = "aarch64") { Arch::Aarch64 } else { Arch::X86_64 }
     }
@@ -83,6 +73,33 @@ impl Arch {
     }
 }
 
+/// The architectures that a profile may name. One that this machine cannot run has no calls to filter; any call of an architecture
+/// that is not in the program ends the process.
+pub(crate) const ARCHES: [(&str, Option<Arch>); 22] = [
+    ("SCMP_ARCH_AARCH64", Some(Arch::Aarch64)),
+    ("SCMP_ARCH_ARM", None),
+    ("SCMP_ARCH_LOONGARCH64", None),
+    ("SCMP_ARCH_M68K", None),
+    ("SCMP_ARCH_MIPS", None),
+    ("SCMP_ARCH_MIPS64", None),
+    ("SCMP_ARCH_MIPS64N32", None),
+    ("SCMP_ARCH_MIPSEL", None),
+    ("SCMP_ARCH_MIPSEL64", None),
+    ("SCMP_ARCH_MIPSEL64N32", None),
+    ("SCMP_ARCH_PARISC", None),
+    ("SCMP_ARCH_PARISC64", None),
+    ("SCMP_ARCH_PPC", None),
+    ("SCMP_ARCH_PPC64", None),
+    ("SCMP_ARCH_PPC64LE", None),
+    ("SCMP_ARCH_RISCV64", None),
+    ("SCMP_ARCH_S390", None),
+    ("SCMP_ARCH_S390X", None),
+    ("SCMP_ARCH_SH", None),
+    ("SCMP_ARCH_X32", Some(Arch::X32)),
+    ("SCMP_ARCH_X86", Some(Arch::X86)),
+    ("SCMP_ARCH_X86_64", Some(Arch::X86_64)),
+];
+
 /// A comparison of one argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Test {
@@ -108,44 +125,74 @@ pub(crate) enum Compare {
 pub(crate) type Action = u32;
 
 const KILL_PROCESS: Action = 0x8000_0000;
+const KILL_THREAD: Action = 0;
+const TRAP: Action = 0x0003_0000;
 const ERRNO: Action = 0x0005_0000;
 const NOTIFY: Action = 0x7fc0_0000;
 const LOG: Action = 0x7ffc_0000;
 const TRACE: Action = 0x7ff0_0000;
 const ALLOW: Action = 0x7fff_0000;
 
+const EPERM: u32 = 1;
+
 fn invalid<T>(text: String) -> Result<T> {
     Err(Error::Config(text))
 }
 
+/// The actions by name.
+pub(crate) const ACTIONS: [(&str, Action); 9] = [
+    ("SCMP_ACT_ALLOW", ALLOW),
+    ("SCMP_ACT_ERRNO", ERRNO),
+    ("SCMP_ACT_KILL", KILL_THREAD),
+    ("SCMP_ACT_KILL_PROCESS", KILL_PROCESS),
+    ("SCMP_ACT_KILL_THREAD", KILL_THREAD),
+    ("SCMP_ACT_LOG", LOG),
+    ("SCMP_ACT_NOTIFY", NOTIFY),
+    ("SCMP_ACT_TRACE", TRACE),
+    ("SCMP_ACT_TRAP", TRAP),
+];
+
+/// The comparisons by name.
+pub(crate) const OPERATORS: [(&str, Compare); 7] = [
+    ("SCMP_CMP_EQ", Compare::Equal),
+    ("SCMP_CMP_GE", Compare::GreaterOrEqual),
+    ("SCMP_CMP_GT", Compare::Greater),
+    ("SCMP_CMP_LE", Compare::LessOrEqual),
+    ("SCMP_CMP_LT", Compare::Less),
+    ("SCMP_CMP_MASKED_EQ", Compare::Masked),
+    ("SCMP_CMP_NE", Compare::NotEqual),
+];
+
+/// The flags by name. `TSYNC` is about other threads, of which there are none when the filter is loaded.
+pub(crate) const FLAGS: [(&str, FilterFlags); 4] = [
+    ("SECCOMP_FILTER_FLAG_LOG", FilterFlags::LOG),
+    ("SECCOMP_FILTER_FLAG_SPEC_ALLOW", FilterFlags::SPEC_ALLOW),
+    ("SECCOMP_FILTER_FLAG_TSYNC", FilterFlags::empty()),
+    ("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", FilterFlags::WAIT_KILLABLE_RECV),
+];
+
+fn find<T: Copy>(table: &[(&str, T)], name: &str) -> Option<T> {
+    table.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
+}
+
+/// `errnoRet` with an action that has no use for it is an error (runtime-spec config-linux.md#seccomp).
 fn action(name: &str, errno: Option<u32>) -> Result<Action> {
-    let data = errno.unwrap_or(1) & 0xffff;
-    Ok(match name {
-        "SCMP_ACT_KILL" | "SCMP_ACT_KILL_THREAD" => 0,
-        "SCMP_ACT_KILL_PROCESS" => KILL_PROCESS,
-        "SCMP_ACT_TRAP" => 0x0003_0000,
-        "SCMP_ACT_ERRNO" => ERRNO | data,
-        "SCMP_ACT_TRACE" => TRACE | data,
-        "SCMP_ACT_ALLOW" => ALLOW,
-        "SCMP_ACT_LOG" => LOG,
-        "SCMP_ACT_NOTIFY" => NOTIFY,
-        _ => return invalid(format!("seccomp action {name:?} is unknown")),
-    })
+    let Some(action) = find(&ACTIONS, name) else {
+        return invalid(format!("seccomp action {name:?} is unknown"));
+    };
+    match errno {
+        _ if matches!(action, ERRNO | TRACE) => Ok(action | (errno.unwrap_or(EPERM) & 0xffff)),
+        Some(_) => invalid(format!("seccomp action {name:?} does not take an errnoRet")),
+        None => Ok(action),
+    }
 }
 
 fn test(arg: &SeccompArg) -> Result<Test> {
     if arg.index > 5 {
         return invalid(format!("seccomp argument index {} is above 5", arg.index));
     }
-    let compare = match arg.op.as_str() {
-        "SCMP_CMP_EQ" => Compare::Equal,
-        "SCMP_CMP_NE" => Compare::NotEqual,
-        "SCMP_CMP_LT" => Compare::Less,
-        "SCMP_CMP_LE" => Compare::LessOrEqual,
-        "SCMP_CMP_GT" => Compare::Greater,
-        "SCMP_CMP_GE" => Compare::GreaterOrEqual,
-        "SCMP_CMP_MASKED_EQ" => Compare::Masked,
-        _ => return invalid(format!("seccomp operator {:?} is unknown", arg.op)),
+    let Some(compare) = find(&OPERATORS, &arg.op) else {
+        return invalid(format!("seccomp operator {:?} is unknown", arg.op));
     };
     Ok(Test { index: arg.index, compare, value: arg.value, value_two: arg.value_two })
 }
@@ -161,6 +208,9 @@ pub(crate) struct Rule<'a> {
 fn rules(profile: &Seccomp) -> Result<Vec<Rule<'_>>> {
     let mut rules = Vec::with_capacity(profile.syscalls.len());
     for rule in &profile.syscalls {
+        if rule.names.is_empty() {
+            return invalid("seccomp: a rule needs at least one system call".into());
+        }
         let action = action(&rule.action, rule.errno_ret)?;
         let tests = rule.args.iter().map(test).collect::<Result<Vec<Test>>>()?;
         let repeated = tests
@@ -180,13 +230,10 @@ fn rules(profile: &Seccomp) -> Result<Vec<Rule<'_>>> {
 fn flags(profile: &Seccomp, notifies: bool) -> Result<FilterFlags> {
     let mut flags = FilterFlags::empty();
     for name in &profile.flags {
-        flags |= match name.as_str() {
-            "SECCOMP_FILTER_FLAG_TSYNC" => FilterFlags::empty(),
-            "SECCOMP_FILTER_FLAG_LOG" => FilterFlags::LOG,
-            "SECCOMP_FILTER_FLAG_SPEC_ALLOW" => FilterFlags::SPEC_ALLOW,
-            "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" => FilterFlags::WAIT_KILLABLE_RECV,
-            _ => return invalid(format!("seccomp flag {name:?} is unknown")),
+        let Some(flag) = find(&FLAGS, name) else {
+            return invalid(format!("seccomp flag {name:?} is unknown"));
         };
+        flags |= flag;
     }
     if notifies {
         flags |= FilterFlags::NEW_LISTENER;
@@ -194,6 +241,17 @@ fn flags(profile: &Seccomp, notifies: bool) -> Result<FilterFlags> {
         flags.remove(FilterFlags::WAIT_KILLABLE_RECV);
     }
     Ok(flags)
+}
+
+fn arches(profile: &Seccomp) -> Result<Vec<Arch>> {
+    let mut arches = vec![Arch::native()];
+    for name in &profile.architectures {
+        let Some(arch) = find(&ARCHES, name) else {
+            return invalid(format!("seccomp architecture {name:?} is unknown"));
+        };
+        arches.extend(arch.filter(|arch| !arches.contains(arch)));
+    }
+    Ok(arches)
 }
 
 /// Compiles a profile for the architectures it names, and always for that of this machine.
@@ -210,16 +268,14 @@ pub fn compile(profile: &Seccomp) -> Result<Filter> {
     if notifies && profile.listener_path.is_empty() {
         return invalid("seccomp: SCMP_ACT_NOTIFY needs a listenerPath".into());
     }
+    if profile.listener_path.is_empty() && !profile.listener_metadata.is_empty() {
+        return invalid("seccomp: listenerMetadata without listenerPath".into());
+    }
     let write = "write".to_owned();
     if rules.iter().any(|rule| rule.action == NOTIFY && rule.names.contains(&write)) {
         return invalid("SCMP_ACT_NOTIFY cannot be used for the write syscall".into());
     }
-    let mut arches = vec![Arch::native()];
-    for arch in profile.architectures.iter().filter_map(|name| Arch::from_name(name)) {
-        if !arches.contains(&arch) {
-            arches.push(arch);
-        }
-    }
+    let arches = arches(profile)?;
     let program = compile::program(&arches, &rules, default);
     if program.len() > 4096 {
         return invalid(format!(

@@ -10,7 +10,8 @@ use bitflags::bitflags;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
+    FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags,
+    UnmountFlags,
 };
 
 bitflags! {
@@ -37,6 +38,8 @@ bitflags! {
         const IDMAP = 0x0010_0000;
         /// Symbolic links are not followed.
         const NOSYMFOLLOW = 0x0020_0000;
+        /// Everything that `mount -o remount,bind` decides anew.
+        const REMOUNT = 0x0020_00ff;
     }
 }
 
@@ -158,6 +161,20 @@ pub fn clone_tree(path: &CStr, recursive: bool) -> Result<OwnedFd, Errno> {
     rustix::mount::open_tree(rustix::fs::CWD, path, flags)
 }
 
+/// [`clone_tree`] of the symbolic link itself where `path` is one (`AT_SYMLINK_NOFOLLOW`).
+///
+/// # Errors
+/// Those of open_tree(2).
+pub fn clone_tree_no_follow(path: &CStr, recursive: bool) -> Result<OwnedFd, Errno> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
+    if recursive {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    rustix::mount::open_tree(rustix::fs::CWD, path, flags)
+}
+
 /// open_tree(2) with `OPEN_TREE_CLONE | AT_EMPTY_PATH`: a detached copy of what `file` refers to.
 ///
 /// # Errors
@@ -195,17 +212,30 @@ pub fn new_file_system(
     if let Some(source) = source {
         rustix::mount::fsconfig_set_string(&context, c"source", source)?;
     }
-    for param in params {
-        match param.value {
-            Some(value) => rustix::mount::fsconfig_set_string(&context, param.key, value)?,
-            None => rustix::mount::fsconfig_set_flag(&context, param.key)?,
-        }
-    }
+    set_params(&context, params)?;
     rustix::mount::fsconfig_create(&context)?;
     // fsmount(2) takes the low attributes only; they are the same bits.
     let attributes =
         MountAttrFlags::from_bits_retain(u32::try_from(attributes.bits()).unwrap_or(0));
     rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+}
+
+/// fspick(2) and `FSCONFIG_CMD_RECONFIGURE`: changes the parameters of the file system that `mount` is the root of (`mount -o remount`).
+///
+/// # Errors
+/// Those of fspick(2) and fsconfig(2); `EINVAL` if `mount` is not the root of one.
+pub fn reconfigure(mount: impl AsFd, params: &[Param<'_>]) -> Result<(), Errno> {
+    let flags = FsPickFlags::FSPICK_CLOEXEC | FsPickFlags::FSPICK_EMPTY_PATH;
+    let context = rustix::mount::fspick(mount, c"", flags)?;
+    set_params(&context, params)?;
+    rustix::mount::fsconfig_reconfigure(&context)
+}
+
+fn set_params(context: &OwnedFd, params: &[Param<'_>]) -> Result<(), Errno> {
+    params.iter().try_for_each(|param| match param.value {
+        Some(value) => rustix::mount::fsconfig_set_string(context, param.key, value),
+        None => rustix::mount::fsconfig_set_flag(context, param.key),
+    })
 }
 
 /// move_mount(2) of the detached mount `tree` onto the open file or directory `target`.

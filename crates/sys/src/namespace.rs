@@ -149,6 +149,35 @@ pub fn set_affinity(processors: &[usize]) -> Result<(), Errno> {
     rustix::thread::sched_setaffinity(None, &set)
 }
 
+/// sched_getaffinity(2) of this process: the processors it may run on.
+///
+/// # Errors
+/// Those of sched_getaffinity(2).
+pub fn affinity() -> Result<Vec<usize>, Errno> {
+    let set = rustix::thread::sched_getaffinity(None)?;
+    Ok((0..rustix::thread::CpuSet::MAX_CPU).filter(|number| set.is_set(*number)).collect())
+}
+
+/// set_mempolicy(2) of this process: `mode` with its flags, and the nodes.
+///
+/// # Errors
+/// Those of set_mempolicy(2); `ENOSYS` on a kernel without NUMA.
+pub fn set_memory_policy(mode: u32, nodes: &[usize]) -> Result<(), Errno> {
+    const BITS: usize = libc::c_ulong::BITS as usize;
+    let words = nodes.iter().max().map_or(0, |last| last / BITS + 1);
+    let mut mask: Vec<libc::c_ulong> = vec![0; words];
+    for node in nodes {
+        mask[node / BITS] |= 1 << (node % BITS);
+    }
+    // The kernel takes one less than the number it is told.
+    let bits = if words == 0 { 0 } else { words * BITS + 1 };
+    let pointer = if words == 0 { std::ptr::null() } else { mask.as_ptr() };
+    // SAFETY: `pointer` is null with no bits, or points to `words` words of `mask`, which hold the `bits - 1` bits that the kernel reads.
+    // JUSTIFICATION: neither std nor rustix has set_mempolicy(2).
+    let result = unsafe { libc::syscall(libc::SYS_set_mempolicy, mode, pointer, bits) };
+    crate::clone::check(result).map(|_| ())
+}
+
 /// ioprio_set(2) of this process: class (1 real-time, 2 best effort, 3 idle) and level.
 ///
 /// # Errors

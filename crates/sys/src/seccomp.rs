@@ -74,6 +74,23 @@ pub fn knows_action(action: u32) -> bool {
     result == 0
 }
 
+/// Asks the kernel whether it knows all of the flags: with them and no program seccomp(2) answers `EFAULT`, else `EINVAL`.
+#[must_use]
+pub fn knows_flags(flags: FilterFlags) -> bool {
+    const SET_MODE_FILTER: libc::c_uint = 1;
+    // SAFETY: the null program cannot be read, so that no filter is ever loaded; no memory is passed.
+    // JUSTIFICATION: neither std nor rustix has seccomp(2).
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            SET_MODE_FILTER,
+            flags.bits(),
+            std::ptr::null::<libc::sock_fprog>(),
+        )
+    };
+    crate::clone::check(result) == Err(Errno::FAULT)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,5 +110,11 @@ mod tests {
     fn the_kernel_knows_errno_and_not_nonsense() {
         assert!(knows_action(0x0005_0000));
         assert!(!knows_action(0x0123_0000));
+    }
+
+    #[test]
+    fn the_kernel_knows_old_flags_and_no_nonsense() {
+        assert!(knows_flags(FilterFlags::LOG));
+        assert!(!knows_flags(FilterFlags::from_bits_retain(0x4000_0000)));
     }
 }

@@ -174,6 +174,7 @@ impl<'a> Creation<'a> {
                 .saturating_add(listen_fds()),
             listen_fds: listen_fds(),
             start_hooks: self.hooks().start_container,
+            joins: false,
         };
         let request = Request {
             bundle: &self.bundle,

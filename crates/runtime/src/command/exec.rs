@@ -76,11 +76,11 @@ fn start(
     let context = ProgramContext {
         id: record.id.clone(),
         new_keyring: false,
+        joins: true,
         preserve_fds: parsed.number("preserve-fds")?.unwrap_or(0),
         ..ProgramContext::default()
     };
-    let seccomp = spec.linux.as_ref().and_then(|linux| linux.seccomp.as_ref());
-    let program = plan::of_process(process, seccomp, &context)?;
+    let program = plan::of_process(process, spec.linux.as_ref(), &context)?;
     let listener = ListenerTarget {
         path: program.seccomp.as_ref().map(|f| f.listener_path.clone()).unwrap_or_default(),
         metadata: program.seccomp.as_ref().map(|f| f.listener_metadata.clone()).unwrap_or_default(),

@@ -1,5 +1,6 @@
 //! Applies the operations of a plan, one after the other.
 
+use std::ffi::CString;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,7 +15,7 @@ use types::oci::runtime::Status;
 use super::{Equipment, Outcome, copy_up, failed};
 use crate::error::InitFailure;
 use crate::hooks;
-use crate::plan::{CgroupView, MountOp, Node, Op, Source};
+use crate::plan::{CgroupView, Links, MountOp, Node, Op, Source};
 
 const DIR_MODE: Mode = Mode::from_raw_mode(0o755);
 const PROC_MAGIC: i64 = 0x9fa0;
@@ -106,7 +107,15 @@ impl<'a> Stage<'a> {
     /// Finds or makes the place for a mount.
     fn target(&self, op: &MountOp, is_dir: bool) -> Result<OwnedFd, Errno> {
         let root = self.root.as_ref().ok_or(Errno::BADF)?;
-        if op.no_symlinks {
+        if op.links == Links::NotLast {
+            let (parent, name) = inroot::open_parent(root, &op.target)?;
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            match rustix::fs::openat(&parent, &name, flags, Mode::empty()) {
+                Err(Errno::NOENT) => {}
+                other => return other,
+            }
+        }
+        if op.links == Links::Refuse {
             // An image with a link at /proc would send labels and masks elsewhere (CVE-2019-19921, CVE-2023-27561).
             let flags = OFlags::PATH | OFlags::DIRECTORY;
             match inroot::open_no_symlinks(root, &op.target, flags, Mode::empty()) {
@@ -131,7 +140,26 @@ impl<'a> Stage<'a> {
                 let new = NewMount { kind, source, params, attributes: *attributes, changes };
                 self.mount_new(&op, &new, *copy_up).map_err(failed(label))
             }
+            Source::Present { params, changes } => {
+                self.remount(&op.target, params, changes).map_err(failed(label))
+            }
         }
+    }
+
+    fn remount(
+        &self,
+        target: &Path,
+        params: &[(CString, Option<CString>)],
+        changes: &[(bool, Change<'static>)],
+    ) -> Result<(), Errno> {
+        let root = self.root.as_ref().ok_or(Errno::BADF)?;
+        let target = inroot::open(root, target, OFlags::PATH, Mode::empty())?;
+        if !params.is_empty() {
+            mount::reconfigure(&target, &borrowed(params))?;
+        }
+        changes
+            .iter()
+            .try_for_each(|(recursive, change)| mount::set_attributes(&target, *recursive, change))
     }
 
     fn mount_new(&mut self, op: &MountOp, new: &NewMount<'_>, copy: bool) -> Result<(), Errno> {
@@ -140,11 +168,7 @@ impl<'a> Stage<'a> {
             .as_ref()
             .map(|root| inroot::open(root, &op.target, OFlags::PATH, Mode::empty()));
         let target = self.target(op, true)?;
-        let mut params: Vec<Param<'_>> = new
-            .params
-            .iter()
-            .map(|(key, value)| Param { key: key.as_c_str(), value: value.as_deref() })
-            .collect();
+        let mut params = borrowed(new.params);
         // A tmpfs over a directory of the image takes its mode over, unless told otherwise.
         let mode = match existed {
             Some(Ok(found)) if new.kind.as_c_str() == c"tmpfs" => directory_mode(&found),
@@ -348,16 +372,23 @@ impl<'a> Stage<'a> {
 }
 
 struct NewMount<'a> {
-    kind: &'a std::ffi::CString,
-    source: &'a Option<std::ffi::CString>,
-    params: &'a [(std::ffi::CString, Option<std::ffi::CString>)],
+    kind: &'a CString,
+    source: &'a Option<CString>,
+    params: &'a [(CString, Option<CString>)],
     attributes: Attr,
     changes: &'a [(bool, Change<'static>)],
 }
 
-fn directory_mode(found: &OwnedFd) -> Option<std::ffi::CString> {
+fn borrowed(params: &[(CString, Option<CString>)]) -> Vec<Param<'_>> {
+    params
+        .iter()
+        .map(|(key, value)| Param { key: key.as_c_str(), value: value.as_deref() })
+        .collect()
+}
+
+fn directory_mode(found: &OwnedFd) -> Option<CString> {
     let stat = rustix::fs::fstat(found).ok()?;
-    std::ffi::CString::new(format!("{:04o}", stat.st_mode & 0o7777)).ok()
+    CString::new(format!("{:04o}", stat.st_mode & 0o7777)).ok()
 }
 
 fn new_empty() -> Result<OwnedFd, Errno> {

@@ -72,7 +72,8 @@ fn session(program: &Program, slave: Option<OwnedFd>) -> Outcome<()> {
 fn limits(program: &Program) -> Outcome<()> {
     for (number, soft, hard) in &program.rlimits {
         let name = sys::rlimit::NAMES[*number as usize];
-        sys::rlimit::set(*number, *soft, *hard).map_err(failed(format!("set RLIMIT_{name}")))?;
+        let what = || format!("set RLIMIT_{name} to soft {soft}, hard {hard}");
+        sys::rlimit::set(*number, *soft, *hard).map_err(|errno| failed(what())(errno))?;
     }
     let labels = [
         ("thread-self/attr/apparmor/exec", &program.apparmor, "exec "),
@@ -94,8 +95,13 @@ fn limits(program: &Program) -> Outcome<()> {
     if let Some((class, level)) = program.io_priority {
         sys::namespace::set_io_priority(class, level).map_err(failed("set the io priority"))?;
     }
-    if !program.affinity.is_empty() {
-        sys::namespace::set_affinity(&program.affinity).map_err(failed("set the cpu affinity"))?;
+    if !program.affinity.last.is_empty() {
+        let what = format!("set the final cpu affinity to {:?}", program.affinity.last);
+        sys::namespace::set_affinity(&program.affinity.last).map_err(failed(what))?;
+    }
+    if let Some(policy) = &program.memory_policy {
+        sys::namespace::set_memory_policy(policy.mode, &policy.nodes)
+            .map_err(failed(format!("set_mempolicy to {}", policy.text)))?;
     }
     Ok(())
 }

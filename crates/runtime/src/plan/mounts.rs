@@ -1,16 +1,18 @@
 //! `mounts` as operations.
 
 use std::ffi::CString;
+use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FileType;
 use sys::mount::{Attr, Change};
-use types::oci::runtime::{Linux, Mount, Spec};
+use types::oci::runtime::{IdMapping, Linux, Mount, NamespaceKind, Spec};
 
 use super::options::Options;
 use super::{Op, Request, base_propagation, c_string};
 use crate::error::{Error, Result, step};
+use crate::log;
 
 /// One mount.
 #[derive(Debug)]
@@ -20,8 +22,19 @@ pub(crate) struct MountOp {
     pub(crate) source: Source,
     /// How the mount is named in messages.
     pub(crate) label: String,
-    /// Whether a symbolic link on the way to the target is refused: for `/proc` and `/sys`.
-    pub(crate) no_symlinks: bool,
+    /// How symbolic links on the way to the target are taken.
+    pub(crate) links: Links,
+}
+
+/// What happens to symbolic links in the path of a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Links {
+    /// They are followed inside the root.
+    Follow,
+    /// The last one is not followed (`dest-nofollow`).
+    NotLast,
+    /// They are refused: for `/proc` and `/sys`.
+    Refuse,
 }
 
 /// What is mounted.
@@ -38,6 +51,8 @@ pub(crate) enum Source {
         changes: Vec<(bool, Change<'static>)>,
         copy_up: bool,
     },
+    /// Other parameters and attributes for what is mounted at the target (`remount`).
+    Present { params: Vec<(CString, Option<CString>)>, changes: Vec<(bool, Change<'static>)> },
 }
 
 /// `/sys/fs/cgroup` on version 1: a small tmpfs with one directory per hierarchy, each showing the container's own group.
@@ -56,6 +71,7 @@ pub(super) fn plan(
     ops: &mut Vec<Op>,
 ) -> Result<()> {
     let mut late = Vec::new();
+    let mut maps = IdMaps::default();
     for mount in &spec.mounts {
         let target = sys::inroot::clean(Path::new(&mount.destination));
         let mut options = Options::parse(&mount.options);
@@ -64,9 +80,10 @@ pub(super) fn plan(
             options.set.remove(Attr::RDONLY);
             late.push(Op::Attributes { path: target.clone(), set: Attr::RDONLY });
         }
-        let is_bind = options.bind || mount.kind == "bind";
-        let op = if is_bind {
-            bind(mount, target, &options, linux, request.bundle)?
+        let op = if options.remount {
+            remount(target, &options)?
+        } else if is_bind(mount, &options) {
+            bind(mount, target, &options, linux, request.bundle, &mut maps)?
         } else if matches!(mount.kind.as_str(), "cgroup" | "cgroup2") {
             cgroup(target, &options, request)?
         } else {
@@ -78,6 +95,39 @@ pub(super) fn plan(
     Ok(())
 }
 
+fn is_bind(mount: &Mount, options: &Options) -> bool {
+    options.bind || mount.kind == "bind"
+}
+
+/// As mount(2) with `MS_REMOUNT`: attributes that are not asked for go; the file system hears of it when there is something for it.
+fn remount(target: PathBuf, options: &Options) -> Result<Op> {
+    let label = format!("remount `/{}`", target.display());
+    let mut params = params(&options.data)?;
+    if !options.bind && options.set.contains(Attr::RDONLY) {
+        params.push((c"ro".to_owned(), None));
+    }
+    let mut options = Options {
+        set: options.set,
+        clear: Attr::REMOUNT - options.set,
+        recursive_set: options.recursive_set,
+        recursive_clear: options.recursive_clear,
+        propagation: options.propagation.clone(),
+        ..Options::default()
+    };
+    if !options.set.intersects(Attr::ATIME) {
+        options.clear |= Attr::ATIME;
+    }
+    let source = Source::Present { params, changes: options.changes() };
+    Ok(Op::Mount(Box::new(MountOp { target, source, label, links: Links::Follow })))
+}
+
+fn params(data: &[(String, Option<String>)]) -> Result<Vec<(CString, Option<CString>)>> {
+    let param = |(key, value): &(String, Option<String>)| {
+        Ok((c_string(key)?, value.as_deref().map(c_string).transpose()?))
+    };
+    data.iter().map(param).collect()
+}
+
 /// Opens the source now, in the host's namespaces, and gives the copy its final attributes.
 fn bind(
     mount: &Mount,
@@ -85,43 +135,95 @@ fn bind(
     options: &Options,
     linux: &Linux,
     bundle: &Path,
+    maps: &mut IdMaps,
 ) -> Result<Op> {
+    warn_of_data(mount, options);
     let source = bundle.join(&mount.source);
     let label = format!("mount `{}` at `/{}`", source.display(), target.display());
-    let tree =
-        sys::mount::clone_tree(&c_string(&source.display().to_string())?, options.recursive_bind)
-            .map_err(step(label.clone()))?;
+    let path = c_string(&source.display().to_string())?;
+    let clone = if options.source_no_follow {
+        sys::mount::clone_tree_no_follow
+    } else {
+        sys::mount::clone_tree
+    };
+    let tree = clone(&path, options.recursive_bind).map_err(step(label.clone()))?;
     let base = Change::propagation(base_propagation(linux));
     let base = (base.propagation != Some(sys::mount::Propagation::Shared)).then_some((true, base));
     for (recursive, change) in base.into_iter().chain(options.changes()) {
         sys::mount::set_attributes(&tree, recursive, &change).map_err(step(label.clone()))?;
     }
     if options.id_mapped || !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty() {
-        id_map(&tree, mount, options, linux)?;
+        maps.apply(&tree, mount, options, linux)?;
     }
     let stat = rustix::fs::fstat(&tree).map_err(step(label.clone()))?;
     let is_dir = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
     let source = Source::Tree { tree, is_dir };
-    Ok(Op::Mount(Box::new(MountOp { target, source, label, no_symlinks: false })))
+    let links = if options.target_no_follow { Links::NotLast } else { Links::Follow };
+    Ok(Op::Mount(Box::new(MountOp { target, source, label, links })))
 }
 
-/// Maps the owners of files: by the mount's own maps, or else by those of the container.
-fn id_map(tree: &OwnedFd, mount: &Mount, options: &Options, linux: &Linux) -> Result<()> {
-    let own = !mount.uid_mappings.is_empty() && !mount.gid_mappings.is_empty();
-    let (uids, gids) = if own {
-        (&mount.uid_mappings, &mount.gid_mappings)
-    } else {
-        (&linux.uid_mappings, &linux.gid_mappings)
-    };
-    if uids.is_empty() || gids.is_empty() {
-        let text =
-            format!("the id-mapped mount at {:?} needs uid and gid mappings", mount.destination);
-        return Err(Error::Config(text));
+/// A bind mount has no parameters: mount(2) drops them without a word.
+fn warn_of_data(mount: &Mount, options: &Options) {
+    for (key, _) in &options.data {
+        log::warn(&format!(
+            "mount option {key:?} has no effect on the bind mount at {:?}",
+            mount.destination
+        ));
     }
-    let namespace = super::idmap::user_namespace(uids, gids)?;
-    let change = Change { set: Attr::IDMAP, userns: Some(namespace.as_fd()), ..Change::default() };
-    sys::mount::set_attributes(tree, options.recursive_id_map, &change)
-        .map_err(step(format!("map the ids of the mount at `{}`", mount.destination)))
+}
+
+/// User namespaces for id-mapped mounts, one for each pair of maps.
+#[derive(Default)]
+struct IdMaps(Vec<(Vec<IdMapping>, Vec<IdMapping>, OwnedFd)>);
+
+impl IdMaps {
+    /// Maps the owners of files: by the mount's own maps, or else by those of the container's user namespace.
+    fn apply(
+        &mut self,
+        tree: &OwnedFd,
+        mount: &Mount,
+        options: &Options,
+        linux: &Linux,
+    ) -> Result<()> {
+        let own = !mount.uid_mappings.is_empty() && !mount.gid_mappings.is_empty();
+        let joined = linux
+            .namespaces
+            .iter()
+            .find(|ns| ns.kind == NamespaceKind::User && !ns.path.is_empty());
+        let what = || format!("map the ids of the mount at `{}`", mount.destination);
+        let opened;
+        let namespace = match joined {
+            Some(joined) if !own => {
+                opened = File::open(&joined.path).map_err(step(what()))?.into();
+                &opened
+            }
+            _ if own => self.namespace(&mount.uid_mappings, &mount.gid_mappings)?,
+            _ if linux.uid_mappings.is_empty() || linux.gid_mappings.is_empty() => {
+                let text = format!(
+                    "the id-mapped mount at {:?} needs uid and gid mappings",
+                    mount.destination
+                );
+                return Err(Error::Config(text));
+            }
+            _ => self.namespace(&linux.uid_mappings, &linux.gid_mappings)?,
+        };
+        let change =
+            Change { set: Attr::IDMAP, userns: Some(namespace.as_fd()), ..Change::default() };
+        sys::mount::set_attributes(tree, options.recursive_id_map, &change).map_err(step(what()))
+    }
+
+    fn namespace(&mut self, uids: &[IdMapping], gids: &[IdMapping]) -> Result<&OwnedFd> {
+        let known = self.0.iter().position(|(u, g, _)| u == uids && g == gids);
+        let at = match known {
+            Some(at) => at,
+            None => {
+                let made = super::idmap::user_namespace(uids, gids)?;
+                self.0.push((uids.to_vec(), gids.to_vec(), made));
+                self.0.len() - 1
+            }
+        };
+        Ok(&self.0[at].2)
+    }
 }
 
 fn new(mount: &Mount, target: PathBuf, options: &Options, linux: &Linux) -> Result<Op> {
@@ -129,11 +231,14 @@ fn new(mount: &Mount, target: PathBuf, options: &Options, linux: &Linux) -> Resu
     if mount.kind.is_empty() {
         return Err(Error::Config(format!("the mount at {:?} has no type", mount.destination)));
     }
-    let mut params = Vec::new();
-    for (key, value) in &options.data {
-        let value = value.as_deref().map(c_string).transpose()?;
-        params.push((c_string(key)?, value));
+    if options.id_mapped || !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty() {
+        let text = format!(
+            "uidMappings and gidMappings are supported only for bind mounts, not for {:?}",
+            mount.destination
+        );
+        return Err(Error::Config(text));
     }
+    let mut params = params(&options.data)?;
     let labelled = !matches!(mount.kind.as_str(), "proc" | "sysfs" | "mqueue");
     if !linux.mount_label.is_empty() && labelled {
         params.push((c"context".to_owned(), Some(c_string(&linux.mount_label)?)));
@@ -153,7 +258,11 @@ fn new(mount: &Mount, target: PathBuf, options: &Options, linux: &Linux) -> Resu
         changes.insert(0, (true, recursive));
     }
     Ok(Op::Mount(Box::new(MountOp {
-        no_symlinks: matches!(mount.kind.as_str(), "proc" | "sysfs"),
+        links: if matches!(mount.kind.as_str(), "proc" | "sysfs") {
+            Links::Refuse
+        } else {
+            Links::Follow
+        },
         source: Source::New {
             kind: c_string(&mount.kind)?,
             source: Some(c_string(source)?),
@@ -173,7 +282,7 @@ fn cgroup(target: PathBuf, options: &Options, request: &Request<'_>) -> Result<O
         return Ok(Op::Mount(Box::new(MountOp {
             target,
             label,
-            no_symlinks: false,
+            links: Links::Follow,
             source: Source::New {
                 kind: c"cgroup2".to_owned(),
                 source: Some(c"cgroup".to_owned()),

@@ -15,72 +15,231 @@ pub(super) struct Options {
     pub(super) propagation: Vec<(bool, Propagation)>,
     pub(super) bind: bool,
     pub(super) recursive_bind: bool,
+    pub(super) remount: bool,
     pub(super) copy_up: bool,
     pub(super) id_mapped: bool,
     pub(super) recursive_id_map: bool,
+    /// A symbolic link as the source of a bind mount is not followed.
+    pub(super) source_no_follow: bool,
+    /// A symbolic link as the target of a bind mount is not followed.
+    pub(super) target_no_follow: bool,
     /// `key=value` and flags for the file system.
     pub(super) data: Vec<(String, Option<String>)>,
+}
+
+/// What one option does.
+#[derive(Clone, Copy, Debug)]
+enum Effect {
+    /// It is the default, or has a meaning only for programs before the runtime.
+    None,
+    /// Attributes of the mount to set; those to clear are cleared first.
+    Attribute {
+        set: Attr,
+        clear: Attr,
+    },
+    /// `atime`, `nostrictatime`: takes back one value of the access time field, which leaves the kernel's default (`relatime`).
+    NotAtime(Attr),
+    /// The same for the mount and all beneath.
+    Recursive {
+        set: Attr,
+        clear: Attr,
+    },
+    /// See [`Effect::NotAtime`].
+    RecursiveNotAtime(Attr),
+    Propagation(bool, Propagation),
+    Bind {
+        recursive: bool,
+    },
+    Remount,
+    CopyUp,
+    IdMap {
+        recursive: bool,
+    },
+    SourceNoFollow,
+    TargetNoFollow,
+    /// A flag of every file system, under the kernel's name for it (fsconfig(2)).
+    Super(&'static str),
+}
+
+const NONE: Attr = Attr::empty();
+
+const fn set(set: Attr) -> Effect {
+    Effect::Attribute { set, clear: NONE }
+}
+
+const fn clear(clear: Attr) -> Effect {
+    Effect::Attribute { set: NONE, clear }
+}
+
+const fn access_time(value: Attr) -> Effect {
+    Effect::Attribute { set: value, clear: Attr::ATIME }
+}
+
+const fn all_set(set: Attr) -> Effect {
+    Effect::Recursive { set, clear: NONE }
+}
+
+const fn all_clear(clear: Attr) -> Effect {
+    Effect::Recursive { set: NONE, clear }
+}
+
+const fn all_access_time(value: Attr) -> Effect {
+    Effect::Recursive { set: value, clear: Attr::ATIME }
+}
+
+/// Every option with a meaning of its own, in the order of the names; whatever is not here is for the file system. `features` shows this
+/// very table.
+#[rustfmt::skip]
+const TABLE: [(&str, Effect); 66] = {
+    use Effect::{Bind, CopyUp, IdMap, None, NotAtime, RecursiveNotAtime, Remount, SourceNoFollow, Super, TargetNoFollow};
+    [
+        ("acl", Super("posixacl")),
+        ("async", Super("async")),
+        ("atime", NotAtime(Attr::NOATIME)),
+        ("bind", Bind { recursive: false }),
+        ("defaults", None),
+        ("dest-nofollow", TargetNoFollow),
+        ("dev", clear(Attr::NODEV)),
+        ("diratime", clear(Attr::NODIRATIME)),
+        ("dirsync", Super("dirsync")),
+        ("exec", clear(Attr::NOEXEC)),
+        ("idmap", IdMap { recursive: false }),
+        ("iversion", None),
+        ("lazytime", Super("lazytime")),
+        ("loud", None),
+        ("mand", Super("mand")),
+        ("noacl", None),
+        ("noatime", access_time(Attr::NOATIME)),
+        ("nodev", set(Attr::NODEV)),
+        ("nodiratime", set(Attr::NODIRATIME)),
+        ("noexec", set(Attr::NOEXEC)),
+        ("noiversion", None),
+        ("nolazytime", Super("nolazytime")),
+        ("nomand", Super("nomand")),
+        ("norelatime", None),
+        ("nostrictatime", NotAtime(Attr::STRICTATIME)),
+        ("nosuid", set(Attr::NOSUID)),
+        ("nosymfollow", set(Attr::NOSYMFOLLOW)),
+        ("private", Effect::Propagation(false, Propagation::Private)),
+        ("ratime", RecursiveNotAtime(Attr::NOATIME)),
+        ("rbind", Bind { recursive: true }),
+        ("rdev", all_clear(Attr::NODEV)),
+        ("rdiratime", all_clear(Attr::NODIRATIME)),
+        ("relatime", access_time(NONE)),
+        ("remount", Remount),
+        ("rexec", all_clear(Attr::NOEXEC)),
+        ("ridmap", IdMap { recursive: true }),
+        ("rnoatime", all_access_time(Attr::NOATIME)),
+        ("rnodev", all_set(Attr::NODEV)),
+        ("rnodiratime", all_set(Attr::NODIRATIME)),
+        ("rnoexec", all_set(Attr::NOEXEC)),
+        ("rnorelatime", None),
+        ("rnostrictatime", RecursiveNotAtime(Attr::STRICTATIME)),
+        ("rnosuid", all_set(Attr::NOSUID)),
+        ("rnosymfollow", all_set(Attr::NOSYMFOLLOW)),
+        ("ro", set(Attr::RDONLY)),
+        ("rprivate", Effect::Propagation(true, Propagation::Private)),
+        ("rrelatime", all_access_time(NONE)),
+        ("rro", all_set(Attr::RDONLY)),
+        ("rrw", all_clear(Attr::RDONLY)),
+        ("rshared", Effect::Propagation(true, Propagation::Shared)),
+        ("rslave", Effect::Propagation(true, Propagation::Slave)),
+        ("rstrictatime", all_access_time(Attr::STRICTATIME)),
+        ("rsuid", all_clear(Attr::NOSUID)),
+        ("rsymfollow", all_clear(Attr::NOSYMFOLLOW)),
+        ("runbindable", Effect::Propagation(true, Propagation::Unbindable)),
+        ("rw", clear(Attr::RDONLY)),
+        ("shared", Effect::Propagation(false, Propagation::Shared)),
+        ("silent", None),
+        ("slave", Effect::Propagation(false, Propagation::Slave)),
+        ("src-nofollow", SourceNoFollow),
+        ("strictatime", access_time(Attr::STRICTATIME)),
+        ("suid", clear(Attr::NOSUID)),
+        ("symfollow", clear(Attr::NOSYMFOLLOW)),
+        ("sync", Super("sync")),
+        ("tmpcopyup", CopyUp),
+        ("unbindable", Effect::Propagation(false, Propagation::Unbindable)),
+    ]
+};
+
+/// The options with a meaning of their own, in the order of the names.
+pub(crate) fn known() -> impl Iterator<Item = &'static str> {
+    TABLE.iter().map(|(name, _)| *name)
+}
+
+/// Reads one of the words of `linux.rootfsPropagation`, which are also mount options.
+pub(crate) fn propagation(word: &str) -> Option<(bool, Propagation)> {
+    match effect(word)? {
+        Effect::Propagation(recursive, kind) => Some((recursive, kind)),
+        _ => None,
+    }
+}
+
+fn effect(option: &str) -> Option<Effect> {
+    let at = TABLE.binary_search_by_key(&option, |(name, _)| name).ok()?;
+    Some(TABLE[at].1)
 }
 
 impl Options {
     pub(super) fn parse(options: &[String]) -> Self {
         let mut parsed = Self::default();
-        for option in options {
-            parsed.add(option);
+        for option in options.iter().filter(|option| !option.is_empty()) {
+            match effect(option) {
+                Some(effect) => parsed.add(effect),
+                None => parsed.add_data(option),
+            }
         }
         parsed
     }
 
-    fn add(&mut self, option: &str) {
-        if self.add_attribute(option) || self.add_propagation(option) {
-            return;
-        }
-        match option {
-            "defaults" | "async" | "nolazytime" | "nomand" | "noiversion" | "loud" | "remount"
-            | "" => {}
-            "bind" => self.bind = true,
-            "rbind" => {
+    fn add(&mut self, effect: Effect) {
+        match effect {
+            Effect::None => {}
+            Effect::Attribute { set, clear } => add(&mut self.set, &mut self.clear, set, clear),
+            Effect::NotAtime(value) => {
+                add(&mut self.set, &mut self.clear, NONE, value);
+                self.clear |= Attr::ATIME;
+            }
+            Effect::Recursive { set, clear } => self.add_recursive(set, clear),
+            Effect::RecursiveNotAtime(value) => {
+                let (set, clear) = (&mut self.recursive_set, &mut self.recursive_clear);
+                add(set, clear, NONE, value);
+                *clear |= Attr::ATIME;
+            }
+            Effect::Propagation(recursive, kind) => self.propagation.push((recursive, kind)),
+            Effect::Bind { recursive } => {
                 self.bind = true;
-                self.recursive_bind = true;
+                self.recursive_bind |= recursive;
             }
-            "tmpcopyup" => self.copy_up = true,
-            "idmap" => self.id_mapped = true,
-            "ridmap" => {
+            Effect::Remount => self.remount = true,
+            Effect::CopyUp => self.copy_up = true,
+            Effect::IdMap { recursive } => {
                 self.id_mapped = true;
-                self.recursive_id_map = true;
+                self.recursive_id_map |= recursive;
             }
-            other => self.data.push(match other.split_once('=') {
+            Effect::SourceNoFollow => self.source_no_follow = true,
+            Effect::TargetNoFollow => self.target_no_follow = true,
+            Effect::Super(name) => self.data.push((name.to_owned(), None)),
+        }
+    }
+
+    /// With mount(2) a comma divides parameters, unless it stands in quotes.
+    fn add_data(&mut self, option: &str) {
+        let parts: Vec<&str> =
+            if option.contains('"') { vec![option] } else { option.split(',').collect() };
+        for part in parts.into_iter().filter(|part| !part.is_empty()) {
+            self.data.push(match part.split_once('=') {
                 Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
-                None => (other.to_owned(), None),
-            }),
+                None => (part.to_owned(), None),
+            });
         }
     }
 
-    fn add_attribute(&mut self, option: &str) -> bool {
-        if let Some((set, clear)) = attribute(option) {
-            self.set = (self.set - clear) | set;
-            self.clear = (self.clear - set) | clear;
-            return true;
-        }
-        let recursive = option.strip_prefix('r').and_then(attribute);
-        if let Some((set, clear)) = recursive {
-            self.recursive_set = (self.recursive_set - clear) | set;
-            self.recursive_clear = (self.recursive_clear - set) | clear;
-        }
-        recursive.is_some()
-    }
-
-    fn add_propagation(&mut self, option: &str) -> bool {
-        let recursive = option.starts_with('r');
-        let kind = match option {
-            "shared" | "rshared" => Propagation::Shared,
-            "slave" | "rslave" => Propagation::Slave,
-            "private" | "rprivate" => Propagation::Private,
-            "unbindable" | "runbindable" => Propagation::Unbindable,
-            _ => return false,
-        };
-        self.propagation.push((recursive, kind));
-        true
+    /// A later word for all counts for the mount itself too.
+    fn add_recursive(&mut self, set: Attr, clear: Attr) {
+        add(&mut self.recursive_set, &mut self.recursive_clear, set, clear);
+        self.set = self.set - set - clear;
+        self.clear = self.clear - set - clear;
     }
 
     /// The changes to make to a mount that exists, and whether they are recursive.
@@ -97,27 +256,10 @@ impl Options {
     }
 }
 
-/// What an option sets and clears.
-fn attribute(option: &str) -> Option<(Attr, Attr)> {
-    let none = Attr::empty();
-    Some(match option {
-        "ro" => (Attr::RDONLY, none),
-        "rw" => (none, Attr::RDONLY),
-        "nosuid" => (Attr::NOSUID, none),
-        "suid" => (none, Attr::NOSUID),
-        "nodev" => (Attr::NODEV, none),
-        "dev" => (none, Attr::NODEV),
-        "noexec" => (Attr::NOEXEC, none),
-        "exec" => (none, Attr::NOEXEC),
-        "nodiratime" => (Attr::NODIRATIME, none),
-        "diratime" => (none, Attr::NODIRATIME),
-        "noatime" => (Attr::NOATIME, none),
-        "strictatime" => (Attr::STRICTATIME, none),
-        "relatime" | "atime" | "norelatime" | "nostrictatime" => (none, Attr::ATIME),
-        "nosymfollow" => (Attr::NOSYMFOLLOW, none),
-        "symfollow" => (none, Attr::NOSYMFOLLOW),
-        _ => return None,
-    })
+/// The last word counts: what is set is no longer cleared, what is cleared no longer set.
+fn add(old_set: &mut Attr, old_clear: &mut Attr, set: Attr, clear: Attr) {
+    *old_set = (*old_set - clear) | set;
+    *old_clear = (*old_clear - set) | clear;
 }
 
 #[cfg(test)]
@@ -149,9 +291,42 @@ mod tests {
 
     #[test]
     fn the_last_word_counts_and_r_means_all() {
-        let options = parse("ro,rw,rro,rnoexec,relatime");
+        let options = parse("ro,rw,relatime");
         assert_eq!((options.set, options.clear), (Attr::empty(), Attr::RDONLY | Attr::ATIME));
+        let options = parse("ro,rw,rro,rnoexec");
+        assert_eq!((options.set, options.clear), (Attr::empty(), Attr::empty()));
         assert_eq!(options.recursive_set, Attr::RDONLY | Attr::NOEXEC);
         assert!(options.data.is_empty());
+    }
+
+    #[test]
+    fn the_table_is_in_order() {
+        let names: Vec<&str> = known().collect();
+        assert!(names.windows(2).all(|pair| pair[0] < pair[1]));
+        assert!(names.iter().all(|name| effect(name).is_some()));
+    }
+
+    #[test]
+    fn the_access_time_is_one_field() {
+        let access = |text: &str| {
+            let options = parse(text);
+            (options.set & Attr::ATIME, options.clear & Attr::ATIME)
+        };
+        assert_eq!(access("noatime,strictatime"), (Attr::STRICTATIME, Attr::ATIME));
+        assert_eq!(access("strictatime,noatime"), (Attr::NOATIME, Attr::ATIME));
+        assert_eq!(access("noatime,atime"), (Attr::empty(), Attr::ATIME));
+        assert_eq!(access("strictatime,atime"), (Attr::STRICTATIME, Attr::ATIME));
+        assert_eq!(access("noatime,nostrictatime"), (Attr::NOATIME, Attr::ATIME));
+        let all = parse("rnoatime,rstrictatime,rnosymfollow");
+        assert_eq!(all.recursive_set, Attr::STRICTATIME | Attr::NOSYMFOLLOW);
+        assert_eq!(parse("rnoatime,ratime").recursive_set, Attr::empty());
+    }
+
+    #[test]
+    fn flags_of_file_systems_keep_the_kernels_name() {
+        let options = parse("sync,acl,lazytime,iversion,noiversion,size=1k,remount");
+        let names: Vec<&str> = options.data.iter().map(|(key, _)| key.as_str()).collect();
+        assert_eq!(names, ["sync", "posixacl", "lazytime", "size"]);
+        assert!(options.remount);
     }
 }

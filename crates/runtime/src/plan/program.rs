@@ -5,9 +5,10 @@ use std::ffi::CString;
 use sys::clone::CStringArray;
 use sys::cred::{self, Capabilities as Bits};
 use sys::namespace::SchedulerAttributes;
-use types::oci::runtime::{Capabilities, Hook, IoPriority, Process, Scheduler, Seccomp};
+use types::oci::runtime::{Capabilities, Hook, IoPriority, Linux, Personality, Process, Scheduler};
 
 use super::c_string;
+use super::memory::Policy;
 use crate::error::{Error, Result};
 use crate::{log, seccomp};
 
@@ -40,7 +41,8 @@ pub(crate) struct Program {
     pub(crate) personality: Option<u64>,
     pub(crate) scheduler: Option<SchedulerAttributes>,
     pub(crate) io_priority: Option<(u32, u32)>,
-    pub(crate) affinity: Vec<usize>,
+    pub(crate) affinity: Affinity,
+    pub(crate) memory_policy: Option<Policy>,
     pub(crate) seccomp: Option<seccomp::Filter>,
     pub(crate) terminal: bool,
     pub(crate) keyring: Option<CString>,
@@ -48,6 +50,15 @@ pub(crate) struct Program {
     pub(crate) preserve_fds: u32,
     /// `startContainer` hooks.
     pub(crate) start_hooks: Vec<Hook>,
+}
+
+/// The processors of a process that joins a container; empty for no change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Affinity {
+    /// Before it enters the container's cgroup.
+    pub(crate) initial: Vec<usize>,
+    /// After that.
+    pub(crate) last: Vec<usize>,
 }
 
 /// What a program depends on beside its document.
@@ -59,14 +70,27 @@ pub(crate) struct ProgramContext {
     /// How many of them are sockets of systemd's, which the program is told.
     pub(crate) listen_fds: u32,
     pub(crate) start_hooks: Vec<Hook>,
+    /// Whether the process joins a running container, for which alone `execCPUAffinity` is.
+    pub(crate) joins: bool,
 }
 
-/// Resolves a process.
+fn affinity(process: &Process) -> Result<Affinity> {
+    let Some(given) = &process.exec_cpu_affinity else { return Ok(Affinity::default()) };
+    Ok(Affinity {
+        initial: processors("initial", &given.initial)?,
+        last: processors("final", &given.last)?,
+    })
+}
+
+/// Resolves a process, with what `linux` says about every process of the container.
 pub(crate) fn of_process(
     process: &Process,
-    seccomp: Option<&Seccomp>,
+    linux: Option<&Linux>,
     context: &ProgramContext,
 ) -> Result<Program> {
+    let seccomp = linux.and_then(|linux| linux.seccomp.as_ref());
+    let policy = linux.and_then(|linux| linux.memory_policy.as_ref());
+    let persona = linux.and_then(|linux| linux.personality.as_ref());
     let strings = |list: &[String]| list.iter().map(|s| c_string(s)).collect::<Result<Vec<_>>>();
     let keyring = format!("_ses.{}", context.id);
     let mut env = strings(&process.env)?;
@@ -88,13 +112,11 @@ pub(crate) fn of_process(
         oom_score_adj: process.oom_score_adj,
         apparmor: process.apparmor_profile.clone(),
         selinux: process.selinux_label.clone(),
-        personality: None,
+        personality: persona.map(personality).transpose()?,
+        memory_policy: policy.map(super::memory::policy).transpose()?,
         scheduler: process.scheduler.as_ref().map(scheduler).transpose()?,
         io_priority: process.io_priority.as_ref().map(io_priority).transpose()?,
-        affinity: process
-            .exec_cpu_affinity
-            .as_ref()
-            .map_or(Ok(Vec::new()), |a| cpu_list(&a.last))?,
+        affinity: context.joins.then(|| affinity(process)).transpose()?.unwrap_or_default(),
         seccomp: seccomp.map(seccomp::compile).transpose()?,
         terminal: process.terminal,
         keyring: context.new_keyring.then(|| c_string(&keyring)).transpose()?,
@@ -159,36 +181,63 @@ fn capabilities(given: Option<&Capabilities>) -> Result<CapabilitySets> {
     Ok(sets)
 }
 
+const POLICIES: [(&str, u32); 7] = [
+    ("SCHED_OTHER", 0),
+    ("SCHED_FIFO", 1),
+    ("SCHED_RR", 2),
+    ("SCHED_BATCH", 3),
+    ("SCHED_ISO", 4),
+    ("SCHED_IDLE", 5),
+    ("SCHED_DEADLINE", 6),
+];
+
+const SCHEDULER_FLAGS: [(&str, u64); 7] = [
+    ("SCHED_FLAG_RESET_ON_FORK", 0x01),
+    ("SCHED_FLAG_RECLAIM", 0x02),
+    ("SCHED_FLAG_DL_OVERRUN", 0x04),
+    ("SCHED_FLAG_KEEP_POLICY", 0x08),
+    ("SCHED_FLAG_KEEP_PARAMS", 0x10),
+    ("SCHED_FLAG_UTIL_CLAMP_MIN", 0x20),
+    ("SCHED_FLAG_UTIL_CLAMP_MAX", 0x40),
+];
+
+/// The words of refusal are runc's.
 fn scheduler(given: &Scheduler) -> Result<SchedulerAttributes> {
-    let policy = match given.policy.as_str() {
-        "SCHED_OTHER" => 0,
-        "SCHED_FIFO" => 1,
-        "SCHED_RR" => 2,
-        "SCHED_BATCH" => 3,
-        "SCHED_ISO" => 4,
-        "SCHED_IDLE" => 5,
-        "SCHED_DEADLINE" => 6,
-        other => return Err(Error::Config(format!("invalid scheduler policy: {other}"))),
+    let invalid = |text: String| Err(Error::Config(text));
+    if given.policy.is_empty() {
+        return invalid("scheduler policy is required".into());
+    }
+    let Some((_, policy)) = POLICIES.iter().find(|(name, _)| *name == given.policy) else {
+        return invalid(format!("invalid scheduler policy: {}", given.policy));
     };
     let mut flags = 0;
     for flag in &given.flags {
-        flags |= match flag.as_str() {
-            "SCHED_FLAG_RESET_ON_FORK" => 0x01,
-            "SCHED_FLAG_RECLAIM" => 0x02,
-            "SCHED_FLAG_DL_OVERRUN" => 0x04,
-            "SCHED_FLAG_KEEP_POLICY" => 0x08,
-            "SCHED_FLAG_KEEP_PARAMS" => 0x10,
-            "SCHED_FLAG_UTIL_CLAMP_MIN" => 0x20,
-            "SCHED_FLAG_UTIL_CLAMP_MAX" => 0x40,
-            other => return Err(Error::Config(format!("invalid scheduler flag: {other}"))),
-        };
+        match SCHEDULER_FLAGS.iter().find(|(name, _)| name == flag) {
+            Some((_, bit)) => flags |= bit,
+            None => return invalid(format!("invalid scheduler flag: {flag}")),
+        }
+    }
+    if !(-20..=19).contains(&given.nice) {
+        return invalid(format!("invalid scheduler.nice: {}", given.nice));
+    }
+    let realtime = matches!(given.policy.as_str(), "SCHED_FIFO" | "SCHED_RR");
+    let priority = u32::try_from(given.priority).ok().filter(|priority| *priority < 100);
+    let Some(priority) = priority.filter(|priority| *priority == 0 || realtime) else {
+        let text = "scheduler.priority can only be specified for SchedFIFO or SchedRR policy";
+        return invalid(text.into());
+    };
+    let times = given.runtime != 0 || given.deadline != 0 || given.period != 0;
+    if times && given.policy != "SCHED_DEADLINE" {
+        let text =
+            "scheduler runtime/deadline/period can only be specified for SchedDeadline policy";
+        return invalid(text.into());
     }
     Ok(SchedulerAttributes {
         size: 0,
-        policy,
+        policy: *policy,
         flags,
         nice: given.nice,
-        priority: u32::try_from(given.priority).unwrap_or(0),
+        priority,
         runtime: given.runtime,
         deadline: given.deadline,
         period: given.period,
@@ -208,20 +257,61 @@ fn io_priority(given: &IoPriority) -> Result<(u32, u32)> {
     Ok((class, level))
 }
 
-/// Numbers and ranges such as `0-3,7`.
-fn cpu_list(text: &str) -> Result<Vec<usize>> {
-    let bad = || Error::Config(format!("invalid list of processors {text:?}"));
+/// Numbers and ranges such as `0-3,7`, as sets of processors and of memory nodes are written.
+pub(super) fn number_list(text: &str) -> Option<Vec<usize>> {
     let mut list = Vec::new();
     for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
         let (from, to) = part.split_once('-').unwrap_or((part, part));
-        let from: usize = from.parse().map_err(|_| bad())?;
-        let to: usize = to.parse().map_err(|_| bad())?;
+        let from: usize = from.trim().parse().ok()?;
+        let to: usize = to.trim().parse().ok()?;
         if from > to || to >= 4096 {
-            return Err(bad());
+            return None;
         }
         list.extend(from..=to);
     }
-    Ok(list)
+    Some(list)
+}
+
+fn processors(field: &str, text: &str) -> Result<Vec<usize>> {
+    number_list(text).ok_or_else(|| {
+        Error::Config(format!(
+            "process.execCPUAffinity.{field}: invalid list of processors {text:?}"
+        ))
+    })
+}
+
+/// The domains of personality(2).
+const DOMAINS: [(&str, u64); 2] = [("LINUX", 0), ("LINUX32", 8)];
+
+/// The flags of personality(2), under the kernel's names.
+const PERSONALITY_FLAGS: [(&str, u64); 11] = [
+    ("ADDR_COMPAT_LAYOUT", 0x020_0000),
+    ("ADDR_LIMIT_32BIT", 0x080_0000),
+    ("ADDR_LIMIT_3GB", 0x800_0000),
+    ("ADDR_NO_RANDOMIZE", 0x004_0000),
+    ("FDPIC_FUNCPTRS", 0x008_0000),
+    ("MMAP_PAGE_ZERO", 0x010_0000),
+    ("READ_IMPLIES_EXEC", 0x040_0000),
+    ("SHORT_INODE", 0x100_0000),
+    ("STICKY_TIMEOUTS", 0x400_0000),
+    ("UNAME26", 0x002_0000),
+    ("WHOLE_SECONDS", 0x200_0000),
+];
+
+fn personality(given: &Personality) -> Result<u64> {
+    let find = |table: &[(&str, u64)], name: &str| {
+        table.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
+    };
+    let domain = given.domain.strip_prefix("PER_").unwrap_or(&given.domain);
+    let mut value = find(&DOMAINS, domain).ok_or_else(|| {
+        Error::Config(format!("invalid linux.personality.domain {:?}", given.domain))
+    })?;
+    for flag in &given.flags {
+        value |= find(&PERSONALITY_FLAGS, flag).ok_or_else(|| {
+            Error::Config(format!("invalid linux.personality.flags entry {flag:?}"))
+        })?;
+    }
+    Ok(value)
 }
 
 #[cfg(test)]
@@ -230,10 +320,10 @@ mod tests {
 
     #[test]
     fn lists_of_processors() {
-        assert_eq!(cpu_list("0-2, 5").unwrap(), [0, 1, 2, 5]);
-        assert!(cpu_list("").unwrap().is_empty());
+        assert_eq!(number_list("0-2, 5").unwrap(), [0, 1, 2, 5]);
+        assert!(number_list("").unwrap().is_empty());
         for bad in ["x", "3-1", "0-99999999999", "1-"] {
-            assert!(cpu_list(bad).is_err(), "{bad}");
+            assert!(number_list(bad).is_none(), "{bad}");
         }
     }
 

@@ -230,6 +230,20 @@ pub enum NamespaceKind {
     Time,
 }
 
+impl NamespaceKind {
+    /// Every kind, in the order of the words.
+    pub const ALL: [Self; 8] = [
+        Self::Cgroup,
+        Self::Ipc,
+        Self::Mount,
+        Self::Network,
+        Self::Pid,
+        Self::Time,
+        Self::User,
+        Self::Uts,
+    ];
+}
+
 document! {
     /// A new namespace, or with a path one to join.
     Namespace {
