@@ -6,36 +6,27 @@ mod describe;
 mod events;
 mod exec;
 mod freeze;
+mod help;
 mod kill;
 mod list;
 mod protect;
 mod ps;
 mod start;
 mod state;
+mod table;
 mod update;
 mod wait;
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
 
 use types::Chain;
 
-use crate::args::{self, Opt, Parsed, Words, switch, valued};
+use self::table::{COMMANDS, Command, GLOBAL};
+use crate::args::{self, Parsed, Words};
 use crate::error::{Error, Result};
 use crate::state::Dir;
 use crate::{log, sink};
-
-const GLOBAL: &[Opt] = &[
-    valued("root", '\0'),
-    valued("log", '\0'),
-    valued("log-format", '\0'),
-    switch("debug", '\0'),
-    switch("systemd-cgroup", '\0'),
-    valued("rootless", '\0'),
-    valued("criu", '\0'),
-    switch("help", 'h'),
-    switch("version", 'v'),
-];
 
 /// Where containers are kept unless `--root` says otherwise.
 const DEFAULT_ROOT: &str = "/run/belljar-runtime";
@@ -45,6 +36,9 @@ const DEFAULT_ROOT: &str = "/run/belljar-runtime";
 pub(crate) struct Globals {
     root: PathBuf,
     systemd: bool,
+    /// `--rootless`: whether cgroups may be out of reach; `None` is "find out".
+    #[allow(dead_code, reason = "read by the rootless mode")]
+    rootless: Option<bool>,
 }
 
 impl Globals {
@@ -53,82 +47,163 @@ impl Globals {
     }
 }
 
-/// A command: its name, its options, how its words are read, and what it does.
-struct Command {
-    name: &'static str,
-    options: &'static [Opt],
-    words: Words,
-    run: fn(&Globals, &Parsed) -> Result<u8>,
+/// How the program ends when it does not succeed.
+#[derive(Debug)]
+struct Failure {
+    code: u8,
+    message: String,
 }
 
-const COMMANDS: &[Command] = &[
-    Command { name: "create", options: create::OPTIONS, words: Words::Any, run: create::create },
-    Command { name: "run", options: create::RUN_OPTIONS, words: Words::Any, run: create::run },
-    Command { name: "start", options: &[], words: Words::Any, run: start::run },
-    Command { name: "state", options: &[], words: Words::Any, run: state::run },
-    Command { name: "kill", options: kill::OPTIONS, words: Words::Any, run: kill::run },
-    Command { name: "delete", options: delete::OPTIONS, words: Words::Any, run: delete::run },
-    Command { name: "exec", options: exec::OPTIONS, words: Words::Before(1), run: exec::run },
-    Command { name: "list", options: list::OPTIONS, words: Words::Any, run: list::run },
-    Command { name: "ps", options: ps::OPTIONS, words: Words::Before(1), run: ps::run },
-    Command { name: "pause", options: &[], words: Words::Any, run: freeze::pause },
-    Command { name: "resume", options: &[], words: Words::Any, run: freeze::resume },
-    Command { name: "update", options: update::OPTIONS, words: Words::Any, run: update::run },
-    Command { name: "events", options: events::OPTIONS, words: Words::Any, run: events::run },
-    Command {
-        name: "spec",
-        options: describe::SPEC_OPTIONS,
-        words: Words::Any,
-        run: describe::spec,
-    },
-    Command { name: "features", options: &[], words: Words::Any, run: describe::features },
-];
+impl Failure {
+    fn new(code: u8, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::new(1, crate::error::in_gos_words(&Chain(&error).to_string()))
+    }
+}
 
 /// The program.
 #[must_use]
 pub fn main() -> ExitCode {
-    let words: Vec<String> =
-        std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
-    match dispatch(&words, protect::run) {
+    let mut words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
+    let program = words.next().unwrap_or_else(|| "belljar-runtime".into());
+    let words: Vec<String> = words.collect();
+    match dispatch(&program, &words, protect::run) {
         Ok(code) => ExitCode::from(code),
-        Err((code, error)) => {
-            log::fatal(&crate::error::in_gos_words(&Chain(&error).to_string()));
-            ExitCode::from(code)
+        Err(failure) => {
+            log::fatal(&failure.message);
+            ExitCode::from(failure.code)
         }
     }
 }
 
-fn dispatch(words: &[String], protect: fn()) -> std::result::Result<u8, (u8, Error)> {
-    let plain = |error| (1, error);
-    let global = args::parse(GLOBAL, words, Words::Before(0)).map_err(plain)?;
-    let root = global.value("root").unwrap_or(DEFAULT_ROOT);
-    let json = global.value("log-format") == Some("json");
-    log::open(global.value("log").map(Path::new), json, global.is_on("debug")).map_err(plain)?;
+fn dispatch(path: &str, words: &[String], protect: fn()) -> std::result::Result<u8, Failure> {
+    let program = Path::new(path).file_name().map_or(path.into(), |name| name.to_string_lossy());
+    let program = program.as_ref();
+    let global = args::parse(GLOBAL, words, Words::First).map_err(|error| {
+        sink::out(&format!("Incorrect Usage. {error}\n\n{}", help::of_program(program)));
+        Failure::from(error)
+    })?;
     if global.is_on("version") {
-        sink::out(&describe::version());
+        sink::out(&describe::version(program));
         return Ok(0);
     }
-    let Some((name, rest)) = global.words.split_first() else {
-        sink::out(&help());
+    let globals = globals(&global)?;
+    let Some((name, rest)) = global.words.split_first().filter(|_| !global.is_on("help")) else {
+        sink::out(&help::of_program(program));
         return Ok(0);
     };
-    if name == "help" || global.is_on("help") {
-        sink::out(&help());
-        return Ok(0);
+    if matches!(name.as_str(), "help" | "h") {
+        return explain(program, rest);
     }
-    let command = COMMANDS
-        .iter()
-        .find(|command| command.name == name)
-        .ok_or_else(|| plain(Error::Usage(format!("No help topic for '{name}'"))))?;
-    let root = std::path::absolute(root).unwrap_or_else(|_| PathBuf::from(root));
-    let globals = Globals { root, systemd: global.is_on("systemd-cgroup") };
-    let parsed = args::parse(command.options, rest, command.words).map_err(plain)?;
-    if matches!(name.as_str(), "create" | "run" | "exec") {
+    let command = command(name)?;
+    let Some(parsed) = understand(path, program, command, rest)? else { return Ok(0) };
+    if matches!(command.name, "create" | "run" | "exec") {
         protect();
     }
-    // runc's exit codes: 255 when a program could not be run in a container, 1 for everything else.
-    let code = if name == "exec" { 255 } else { 1 };
-    (command.run)(&globals, &parsed).map_err(|error| (code, error))
+    (command.run)(&globals, &parsed).map_err(|error| tell(program, command, error))
+}
+
+fn command(name: &str) -> std::result::Result<&'static Command, Failure> {
+    let found = COMMANDS.iter().find(|command| command.name == name);
+    found.ok_or_else(|| Failure::new(3, format!("No help topic for '{name}'")))
+}
+
+/// `help`, alone or with a command's name.
+fn explain(program: &str, rest: &[String]) -> std::result::Result<u8, Failure> {
+    match rest.first() {
+        Some(name) => sink::out(&help::of_command(program, command(name)?)),
+        None => sink::out(&help::of_program(program)),
+    }
+    Ok(0)
+}
+
+/// Reads the words after the command's name; what is wrong with them is said together with the help. `None` if only the help was
+/// asked for.
+fn understand(
+    path: &str,
+    program: &str,
+    command: &Command,
+    rest: &[String],
+) -> std::result::Result<Option<Parsed>, Failure> {
+    let parsed = args::parse(command.options, rest, command.words).map_err(|error| {
+        let help = help::of_command(program, command);
+        sink::out(&format!("Incorrect Usage: {error}\n\n{help}"));
+        Failure::from(error)
+    })?;
+    if parsed.is_on("help") {
+        sink::out(&help::of_command(program, command));
+        return Ok(None);
+    }
+    match command.arity.complaint(parsed.words.len()) {
+        None => Ok(Some(parsed)),
+        Some(complaint) => {
+            sink::out(&format!("Incorrect Usage.\n\n{}", help::of_command(program, command)));
+            Err(Failure::new(1, format!("{path}: {:?} {complaint}", command.name)))
+        }
+    }
+}
+
+/// runc's words and exit codes: 255 when a program could not be run in a container, 1 for everything else.
+fn tell(program: &str, command: &Command, error: Error) -> Failure {
+    let failure = Failure::from(error);
+    match command.name {
+        "exec" => Failure::new(255, format!("exec failed: {}", failure.message)),
+        "create" | "run" => {
+            Failure::new(1, format!("{program} {} failed: {}", command.name, failure.message))
+        }
+        _ => failure,
+    }
+}
+
+fn globals(given: &Parsed) -> Result<Globals> {
+    let json = match given.text("log-format").unwrap_or("text") {
+        "text" => false,
+        "json" => true,
+        other => return Err(Error::Usage(format!("invalid log-format: {other}"))),
+    };
+    let root = match given.value("root") {
+        None => PathBuf::from(DEFAULT_ROOT),
+        Some(root) => clean(Path::new(root)),
+    };
+    if root == Path::new("/") {
+        return Err(Error::Usage("Option --root argument should not be set to /".into()));
+    }
+    if given.value("criu").is_some() {
+        sink::err("WARNING: --criu ignored (criu binary from $PATH is used); do not use");
+    }
+    log::open(given.text("log").map(Path::new), json, given.is_on("debug"))?;
+    let rootless = match given.text("rootless") {
+        None => None,
+        Some(text) if text.eq_ignore_ascii_case("auto") => None,
+        Some(text) => Some(args::truth(text).ok_or_else(|| {
+            Error::Usage(format!("strconv.ParseBool: parsing {text:?}: invalid syntax"))
+        })?),
+    };
+    let systemd = given.is_on("systemd-cgroup");
+    Ok(Globals { root, systemd, rootless })
+}
+
+/// Makes a path absolute and takes `.` and `..` out of it without a look at the file system, as engines expect.
+fn clean(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path)
+        .or_else(|_| std::env::current_dir())
+        .unwrap_or_else(|_| PathBuf::from("/"));
+    let mut cleaned = PathBuf::from("/");
+    for part in absolute.components() {
+        match part {
+            Component::Normal(name) => cleaned.push(name),
+            Component::ParentDir => {
+                cleaned.pop();
+            }
+            _ => {}
+        }
+    }
+    cleaned
 }
 
 /// The container's id, which must be the first word.
@@ -141,53 +216,46 @@ fn id(parsed: &Parsed) -> Result<&str> {
         .ok_or_else(|| Error::Usage("container id cannot be empty".into()))
 }
 
-/// The id, and nothing after it.
-fn only_id(parsed: &Parsed) -> Result<&str> {
-    if parsed.words.len() > 1 {
-        return Err(Error::Usage(format!("too many arguments: {:?}", &parsed.words[1..])));
-    }
-    id(parsed)
-}
-
-fn help() -> String {
-    let mut text = String::from(
-        "belljar-runtime: runs containers as the OCI runtime specification says\n\n\
-         usage: belljar-runtime [global options] COMMAND [options] CONTAINER [arguments]\n\ncommands:\n",
-    );
-    for command in COMMANDS {
-        text.push_str(&format!("    {}\n", command.name));
-        for option in command.options {
-            let value = if option.value { " VALUE" } else { "" };
-            let short =
-                if option.short == '\0' { String::new() } else { format!(", -{}", option.short) };
-            text.push_str(&format!("        --{}{short}{value}\n", option.long));
-        }
-    }
-    text.push_str("\nglobal options:\n");
-    for option in GLOBAL {
-        let value = if option.value { " VALUE" } else { "" };
-        text.push_str(&format!("    --{}{value}\n", option.long));
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn words(text: &str) -> Vec<String> {
-        text.split(' ').map(str::to_owned).collect()
+    fn dispatched(text: &str) -> std::result::Result<u8, Failure> {
+        let words: Vec<String> = text.split(' ').map(str::to_owned).collect();
+        dispatch("/usr/bin/runtime", &words, || {})
     }
 
     #[test]
     fn unknown_commands_and_containers_are_refused() {
-        assert!(dispatch(&words("nonsense"), || {}).is_err());
-        let (code, error) = dispatch(&words("--root /nonexistent state nope"), || {}).unwrap_err();
-        assert_eq!(code, 1);
-        assert!(error.to_string().contains("does not exist"), "{error}");
-        let (code, _) = dispatch(&words("--root /nonexistent exec nope ls"), || {}).unwrap_err();
-        assert_eq!(code, 255);
-        let (_, error) = dispatch(&words("--root /nonexistent kill ../x KILL"), || {}).unwrap_err();
-        assert!(error.to_string().contains("invalid container ID"), "{error}");
+        let failure = dispatched("nonsense").unwrap_err();
+        assert_eq!((failure.code, failure.message.as_str()), (3, "No help topic for 'nonsense'"));
+        let failure = dispatched("--root /nonexistent state nope").unwrap_err();
+        assert_eq!((failure.code, failure.message.as_str()), (1, "container does not exist"));
+        let failure = dispatched("--root /nonexistent exec nope ls").unwrap_err();
+        assert_eq!(failure.code, 255);
+        assert_eq!(failure.message, "exec failed: container does not exist");
+        let failure = dispatched("--root /nonexistent kill ../x KILL").unwrap_err();
+        assert!(failure.message.contains("invalid container ID"), "{failure:?}");
+    }
+
+    #[test]
+    fn wrong_words_are_told_from_failures() {
+        let failure = dispatched("state").unwrap_err();
+        assert_eq!(failure.message, "/usr/bin/runtime: \"state\" requires exactly 1 argument(s)");
+        assert_eq!(failure.code, 1);
+        for line in
+            ["--log-format xml list", "--root / list", "--root /a/.. list", "--rootless x list"]
+        {
+            assert_eq!(dispatched(line).unwrap_err().code, 1, "{line}");
+        }
+        let failure = dispatched("run --bundle /nonexistent x").unwrap_err();
+        assert!(failure.message.starts_with("runtime run failed: "), "{failure:?}");
+    }
+
+    #[test]
+    fn roots_are_cleaned() {
+        assert_eq!(clean(Path::new("/a/./b/../c//")), Path::new("/a/c"));
+        assert_eq!(clean(Path::new("/../..")), Path::new("/"));
+        assert!(clean(Path::new("x")).ends_with("x") && clean(Path::new("x")).is_absolute());
     }
 }

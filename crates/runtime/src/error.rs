@@ -21,7 +21,7 @@ pub enum Error {
     #[error("invalid container ID format: {0:?}")]
     InvalidId(String),
     /// There is no such container. runc's words, which containerd and Docker look for.
-    #[error("container {0:?} does not exist")]
+    #[error("container does not exist")]
     NoContainer(String),
     /// The id is in use. runc's words.
     #[error("container with given ID already exists")]
@@ -66,7 +66,7 @@ pub enum Error {
         source: InitFailure,
     },
     /// The same for a process in a running container. runc's words.
-    #[error("exec failed: unable to start container process")]
+    #[error("unable to start container process")]
     Exec {
         /// What the process reported.
         source: InitFailure,

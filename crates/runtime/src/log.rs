@@ -1,10 +1,11 @@
-//! The log that `--log` names, in runc's two formats: `{"level":…,"msg":…,"time":…}` a line, or `time=… level=… msg=…`.
+//! The log that `--log` names, in runc's two formats (those of the Go library logrus): `{"level":…,"msg":…,"time":…}` a line, or
+//! `time=… level=… msg=…`; on a terminal that is standard error a coloured short form.
 
 use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::error::{Result, step};
 use crate::sink;
@@ -13,10 +14,13 @@ struct Log {
     file: Option<File>,
     json: bool,
     debug: bool,
+    opened: Option<Instant>,
 }
 
 thread_local! {
-    static LOG: RefCell<Log> = const { RefCell::new(Log { file: None, json: false, debug: false }) };
+    static LOG: RefCell<Log> = const {
+        RefCell::new(Log { file: None, json: false, debug: false, opened: None })
+    };
 }
 
 /// Opens the log; without a path it is standard error.
@@ -30,7 +34,7 @@ pub(crate) fn open(path: Option<&Path>, json: bool, debug: bool) -> Result<()> {
                 .map_err(step(format!("open the log `{}`", path.display())))
         })
         .transpose()?;
-    LOG.with_borrow_mut(|log| *log = Log { file, json, debug });
+    LOG.with_borrow_mut(|log| *log = Log { file, json, debug, opened: Some(Instant::now()) });
     Ok(())
 }
 
@@ -56,12 +60,7 @@ pub(crate) fn debug(message: &str) {
 /// Tells whether the line went to a file.
 fn write(level: &str, message: &str) -> bool {
     LOG.with_borrow_mut(|log| {
-        let time = now();
-        let line = if log.json {
-            serde_json::json!({ "level": level, "msg": message, "time": time }).to_string()
-        } else {
-            format!("time=\"{time}\" level={level} msg={message:?}")
-        };
+        let line = line(log, level, message);
         match &mut log.file {
             Some(file) => {
                 let _ = file.write_all(format!("{line}\n").as_bytes());
@@ -73,6 +72,69 @@ fn write(level: &str, message: &str) -> bool {
             }
         }
     })
+}
+
+fn line(log: &Log, level: &str, message: &str) -> String {
+    let message = message.strip_suffix('\n').unwrap_or(message);
+    let time = seconds(&now());
+    if log.json {
+        return json_line(level, message, &time);
+    }
+    if log.file.is_none() && is_terminal() {
+        let since = log.opened.map_or(0, |opened| opened.elapsed().as_secs());
+        return coloured_line(level, message, since);
+    }
+    text_line(level, message, &time)
+}
+
+fn is_terminal() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+}
+
+/// Keys in alphabetical order; `<`, `>` and `&` are escaped, as Go does.
+fn json_line(level: &str, message: &str, time: &str) -> String {
+    let quoted = serde_json::Value::from(message).to_string();
+    let quoted = quoted.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026");
+    format!("{{\"level\":\"{level}\",\"msg\":{quoted},\"time\":\"{time}\"}}")
+}
+
+fn text_line(level: &str, message: &str, time: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._/@^+".contains(c);
+    let message = if message.chars().all(plain) { message.to_owned() } else { quoted(message) };
+    format!("time=\"{time}\" level={level} msg={message}")
+}
+
+fn coloured_line(level: &str, message: &str, since: u64) -> String {
+    let colour = match level {
+        "error" => 31,
+        "warning" => 33,
+        _ => 37,
+    };
+    let short = level.get(..4).unwrap_or(level).to_ascii_uppercase();
+    format!("\u{1b}[{colour}m{short}\u{1b}[0m[{since:04}] {message:<44} ")
+}
+
+/// Go's `%q`.
+fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for letter in text.chars() {
+        match letter {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\0'..='\x1f' | '\x7f' => out.push_str(&format!("\\x{:02x}", u32::from(letter))),
+            _ => out.push(letter),
+        }
+    }
+    out.push('"');
+    out
+}
+
+/// Takes the fractions of a second away.
+fn seconds(time: &str) -> String {
+    time.split_once('.').map_or_else(|| time.to_owned(), |(whole, _)| format!("{whole}Z"))
 }
 
 /// RFC 3339 in UTC.
@@ -108,5 +170,26 @@ mod tests {
         assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000000000Z");
         assert_eq!(rfc3339(951_782_400_000_000_001), "2000-02-29T00:00:00.000000001Z");
         assert_eq!(rfc3339(1_764_342_697_000_000_000), "2025-11-28T15:11:37.000000000Z");
+    }
+    #[test]
+    fn lines_are_those_of_logrus() {
+        let time = seconds("2026-11-28T18:36:53.000000001Z");
+        assert_eq!(
+            json_line("error", "open <a>: \"b\"", &time),
+            r#"{"level":"error","msg":"open \u003ca\u003e: \"b\"","time":"2026-11-28T18:36:53Z"}"#
+        );
+        assert_eq!(
+            text_line("error", "container does \"not\"\texist", &time),
+            r#"time="2026-11-28T18:36:53Z" level=error msg="container does \"not\"\texist""#
+        );
+        assert_eq!(
+            text_line("debug", "a/b.c", &time),
+            r#"time="2026-11-28T18:36:53Z" level=debug msg=a/b.c"#
+        );
+        assert_eq!(
+            coloured_line("warning", "m", 7),
+            format!("\u{1b}[33mWARN\u{1b}[0m[0007] {:<44} ", "m")
+        );
+        assert_eq!(quoted("\u{1}ä\\"), "\"\\x01ä\\\\\"");
     }
 }

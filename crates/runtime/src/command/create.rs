@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use sys::cgroup::Cgroups;
 use types::oci::runtime::{Hooks, Linux, NamespaceKind, Resources, Spec, State, Status};
 
-use super::{Globals, only_id, wait};
-use crate::args::{Opt, Parsed, switch, valued};
+use super::{Globals, id, wait};
+use crate::args::{Opt, Parsed, number, switch, valued};
 use crate::cgroup::{Draft, path_for, scope};
 use crate::error::{Error, Result, step};
 use crate::init::Message;
@@ -19,27 +19,35 @@ use crate::{config, hooks, log};
 
 /// The options of `create`.
 pub(super) const OPTIONS: &[Opt] = &[
-    valued("bundle", 'b'),
-    valued("console-socket", '\0'),
-    valued("pidfd-socket", '\0'),
-    valued("pid-file", '\0'),
-    switch("no-pivot", '\0'),
-    switch("no-new-keyring", '\0'),
-    valued("preserve-fds", '\0'),
+    valued("bundle", 'b', "the bundle's directory (default: the current one)"),
+    valued("console-socket", '\0', "the Unix socket that receives the terminal's master end"),
+    valued("pidfd-socket", '\0', "the Unix socket that receives a pidfd of the process"),
+    valued("pid-file", '\0', "the file that the process's id is written to"),
+    switch("no-pivot", '\0', "do not use pivot_root(2), for root file systems on a ramdisk"),
+    switch("no-new-keyring", '\0', "keep the caller's session keyring instead of making a new one"),
+    number(
+        "preserve-fds",
+        '\0',
+        "pass N more descriptors on, after standard error and those of $LISTEN_FDS",
+    ),
 ];
 
 /// The options of `run`.
 pub(super) const RUN_OPTIONS: &[Opt] = &[
-    valued("bundle", 'b'),
-    valued("console-socket", '\0'),
-    valued("pidfd-socket", '\0'),
-    valued("pid-file", '\0'),
-    switch("no-pivot", '\0'),
-    switch("no-new-keyring", '\0'),
-    valued("preserve-fds", '\0'),
-    switch("detach", 'd'),
-    switch("keep", '\0'),
-    switch("no-subreaper", '\0'),
+    valued("bundle", 'b', "the bundle's directory (default: the current one)"),
+    valued("console-socket", '\0', "the Unix socket that receives the terminal's master end"),
+    valued("pidfd-socket", '\0', "the Unix socket that receives a pidfd of the process"),
+    valued("pid-file", '\0', "the file that the process's id is written to"),
+    switch("no-pivot", '\0', "do not use pivot_root(2), for root file systems on a ramdisk"),
+    switch("no-new-keyring", '\0', "keep the caller's session keyring instead of making a new one"),
+    number(
+        "preserve-fds",
+        '\0',
+        "pass N more descriptors on, after standard error and those of $LISTEN_FDS",
+    ),
+    switch("detach", 'd', "do not wait for the end"),
+    switch("keep", '\0', "leave the container there when it has ended"),
+    switch("no-subreaper", '\0', "do not adopt the container's orphans"),
 ];
 
 /// `create`: everything up to the program, which waits for `start`.
@@ -95,7 +103,7 @@ struct Creation<'a> {
 
 impl<'a> Creation<'a> {
     fn prepare(globals: &Globals, parsed: &'a Parsed) -> Result<Self> {
-        let id = only_id(parsed)?;
+        let id = id(parsed)?;
         crate::state::check_id(id)?;
         if parsed.value("pidfd-socket").is_some() {
             return Err(Error::Unsupported("--pidfd-socket is not supported".into()));

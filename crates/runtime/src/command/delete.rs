@@ -3,7 +3,7 @@
 use types::oci::runtime::Status;
 
 use super::create::state_text;
-use super::{Globals, only_id};
+use super::{Globals, id};
 use crate::args::{Opt, Parsed, switch};
 use crate::cgroup::scope;
 use crate::error::{Error, Result, cgroup_step};
@@ -11,11 +11,12 @@ use crate::state::{Dir, Record};
 use crate::{hooks, log};
 
 /// The options.
-pub(super) const OPTIONS: &[Opt] = &[switch("force", 'f'), switch("regex", 'r')];
+pub(super) const OPTIONS: &[Opt] =
+    &[switch("force", 'f', "end a container that still runs, and be content when there is none")];
 
 /// Removes a stopped or a created container, and with `--force` a running one.
 pub(super) fn run(globals: &Globals, parsed: &Parsed) -> Result<u8> {
-    let id = only_id(parsed)?;
+    let id = id(parsed)?;
     let force = parsed.is_on("force");
     let dir = match globals.find(id) {
         Err(Error::NoContainer(_)) if force => return Ok(0),

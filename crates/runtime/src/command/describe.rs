@@ -11,11 +11,16 @@ use crate::error::{Error, Result, step};
 use crate::sink;
 
 /// The options of `spec`.
-pub(super) const SPEC_OPTIONS: &[Opt] = &[valued("bundle", 'b'), switch("rootless", '\0')];
+pub(super) const SPEC_OPTIONS: &[Opt] = &[
+    valued("bundle", 'b', "the directory to write into (default: the current one)"),
+    switch("rootless", '\0', "write an example for a user without privileges"),
+];
 
 /// What `--version` prints; engines read the line `spec:`.
-pub(super) fn version() -> String {
-    format!("belljar-runtime version {}\nspec: {SPEC_VERSION}\n", env!("CARGO_PKG_VERSION"))
+pub(super) fn version(program: &str) -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    let commit = option_env!("BELLJAR_COMMIT").unwrap_or(version);
+    format!("{program} version {version}\ncommit: {commit}\nspec: {SPEC_VERSION}\n")
 }
 
 /// Prints what this runtime can do (OCI runtime-spec features.md).

@@ -7,17 +7,20 @@ use serde_json::{Value, json};
 use sys::cgroup::{IoEntry, Stats};
 use types::oci::runtime::Status;
 
-use super::{Globals, only_id};
+use super::{Globals, id};
 use crate::args::{Opt, Parsed, switch, valued};
 use crate::error::{Error, Result};
 use crate::sink;
 
 /// The options.
-pub(super) const OPTIONS: &[Opt] = &[switch("stats", '\0'), valued("interval", '\0')];
+pub(super) const OPTIONS: &[Opt] = &[
+    valued("interval", '\0', "the time between two readings of the counters (default: 5s)"),
+    switch("stats", '\0', "print the counters once"),
+];
 
 /// Prints the counters, once with `--stats`, else every interval until the container has ended.
 pub(super) fn run(globals: &Globals, parsed: &Parsed) -> Result<u8> {
-    let dir = globals.find(only_id(parsed)?)?;
+    let dir = globals.find(id(parsed)?)?;
     let record = dir.record()?;
     let interval = interval(parsed.value("interval").unwrap_or("5s"))?;
     if dir.status(&record) == Status::Stopped {

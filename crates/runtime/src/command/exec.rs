@@ -10,7 +10,7 @@ use types::oci::runtime::{Capabilities, Process, Spec, Status};
 
 use super::create::{connect_console, write_pid_file};
 use super::{Globals, id, wait};
-use crate::args::{Opt, Parsed, switch, valued};
+use crate::args::{Opt, Parsed, number, switch, valued};
 use crate::config;
 use crate::error::{Error, Result, step};
 use crate::init::Message;
@@ -20,23 +20,31 @@ use crate::state::{Dir, Record};
 
 /// The options.
 pub(super) const OPTIONS: &[Opt] = &[
-    valued("process", 'p'),
-    valued("pid-file", '\0'),
-    valued("console-socket", '\0'),
-    valued("pidfd-socket", '\0'),
-    switch("detach", 'd'),
-    switch("tty", 't'),
-    valued("user", 'u'),
-    valued("env", 'e'),
-    valued("cwd", '\0'),
-    valued("cap", 'c'),
-    valued("additional-gids", 'g'),
-    switch("no-new-privs", '\0'),
-    valued("apparmor", '\0'),
-    valued("process-label", '\0'),
-    valued("preserve-fds", '\0'),
-    valued("cgroup", '\0'),
-    switch("ignore-paused", '\0'),
+    valued("console-socket", '\0', "the Unix socket that receives the terminal's master end"),
+    valued("pidfd-socket", '\0', "the Unix socket that receives a pidfd of the process"),
+    valued("cwd", '\0', "the working directory in the container"),
+    valued("env", 'e', "add NAME=VALUE to the environment"),
+    switch("tty", 't', "give the process a terminal"),
+    valued("user", 'u', "the user: <uid>[:<gid>]"),
+    number("additional-gids", 'g', "add a group"),
+    valued("process", 'p', "the file that describes the process, instead of the options"),
+    switch("detach", 'd', "do not wait for the end"),
+    valued("pid-file", '\0', "the file that the process's id is written to"),
+    valued("process-label", '\0', "the SELinux label of the process"),
+    valued("apparmor", '\0', "the AppArmor profile of the process"),
+    switch("no-new-privs", '\0', "forbid the process to gain privileges by execve(2)"),
+    valued("cap", 'c', "add a capability"),
+    number(
+        "preserve-fds",
+        '\0',
+        "pass N more descriptors on, after standard error and those of $LISTEN_FDS",
+    ),
+    valued(
+        "cgroup",
+        '\0',
+        "start in a group beneath the container's: [<controller>[,<controller>]:]<path>",
+    ),
+    switch("ignore-paused", '\0', "start the process even though the container is paused"),
 ];
 
 /// Runs a process; in the foreground its code is that of the command.
@@ -291,7 +299,7 @@ mod tests {
 
     fn parsed(line: &str) -> Parsed {
         let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
-        parse(OPTIONS, &words, Words::Before(1)).unwrap()
+        parse(OPTIONS, &words, Words::First).unwrap()
     }
 
     fn spec() -> Spec {

@@ -2,13 +2,13 @@
 
 use types::oci::runtime::Status;
 
-use super::{Globals, only_id};
+use super::{Globals, id};
 use crate::args::Parsed;
 use crate::error::{Error, Result, cgroup_step};
 
 /// Stops every process of a container.
 pub(super) fn pause(globals: &Globals, parsed: &Parsed) -> Result<u8> {
-    let dir = globals.find(only_id(parsed)?)?;
+    let dir = globals.find(id(parsed)?)?;
     let record = dir.record()?;
     match dir.status(&record) {
         Status::Running | Status::Created => {
@@ -21,7 +21,7 @@ pub(super) fn pause(globals: &Globals, parsed: &Parsed) -> Result<u8> {
 
 /// Lets them run again.
 pub(super) fn resume(globals: &Globals, parsed: &Parsed) -> Result<u8> {
-    let dir = globals.find(only_id(parsed)?)?;
+    let dir = globals.find(id(parsed)?)?;
     let record = dir.record()?;
     if dir.status(&record) != Status::Paused {
         return Err(Error::State("container not paused".into()));

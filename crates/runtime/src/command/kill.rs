@@ -8,7 +8,7 @@ use crate::args::{Opt, Parsed, switch};
 use crate::error::{Error, Result, step};
 
 /// The options; `--all` is what the default does where it makes sense.
-pub(super) const OPTIONS: &[Opt] = &[switch("all", 'a'), switch("regex", 'r')];
+pub(super) const OPTIONS: &[Opt] = &[switch("all", 'a', "")];
 
 const NAMES: [(&str, i32); 32] = [
     ("HUP", 1),

@@ -7,7 +7,10 @@ use crate::sink;
 use crate::state::{Dir, Record};
 
 /// The options.
-pub(super) const OPTIONS: &[Opt] = &[valued("format", 'f'), switch("quiet", 'q')];
+pub(super) const OPTIONS: &[Opt] = &[
+    valued("format", 'f', "'table' or 'json' (default: \"table\")"),
+    switch("quiet", 'q', "print ids only"),
+];
 
 /// Prints the containers of the root directory.
 pub(super) fn run(globals: &Globals, parsed: &Parsed) -> Result<u8> {

@@ -6,7 +6,8 @@ use crate::error::{Error, Result, step};
 use crate::sink;
 
 /// The options.
-pub(super) const OPTIONS: &[Opt] = &[valued("format", 'f')];
+pub(super) const OPTIONS: &[Opt] =
+    &[valued("format", 'f', "'table' or 'json' (default: \"table\")")];
 
 /// Prints the processes of a container: their pids as JSON, or the lines of ps(1) that are about them.
 pub(super) fn run(globals: &Globals, parsed: &Parsed) -> Result<u8> {

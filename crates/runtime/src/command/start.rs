@@ -3,14 +3,14 @@
 use types::oci::runtime::Status;
 
 use super::create::state_text;
-use super::{Globals, delete, only_id};
+use super::{Globals, delete, id};
 use crate::args::Parsed;
 use crate::error::{Error, Result};
 use crate::hooks;
 
 /// Releases the created process, and runs the `poststart` hooks; if one of them fails, so does the container (runtime-spec 1.3).
 pub(super) fn run(globals: &Globals, parsed: &Parsed) -> Result<u8> {
-    let dir = globals.find(only_id(parsed)?)?;
+    let dir = globals.find(id(parsed)?)?;
     let record = dir.record()?;
     match dir.status(&record) {
         Status::Created => dir.release()?,

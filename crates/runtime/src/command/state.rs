@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Globals, only_id};
+use super::{Globals, id};
 use crate::args::Parsed;
 use crate::error::Result;
 use crate::sink;
@@ -10,7 +10,7 @@ use crate::state::{Dir, Record};
 
 /// Prints the state document with runc's additions.
 pub(super) fn run(globals: &Globals, parsed: &Parsed) -> Result<u8> {
-    let dir = globals.find(only_id(parsed)?)?;
+    let dir = globals.find(id(parsed)?)?;
     let record = dir.record()?;
     let text = serde_json::to_string_pretty(&document(&dir, &record)).unwrap_or_default();
     sink::out(&format!("{text}\n"));

@@ -6,35 +6,41 @@ use types::oci::runtime::{
     BlockIoResources, CpuResources, MemoryResources, PidsResources, Resources, Status,
 };
 
-use super::{Globals, only_id};
-use crate::args::{Opt, Parsed, valued};
+use super::{Globals, id};
+use crate::args::{Opt, Parsed, number, valued};
 use crate::cgroup;
 use crate::error::{Error, Result, step};
 
 /// The options.
 pub(super) const OPTIONS: &[Opt] = &[
-    valued("resources", 'r'),
-    valued("blkio-weight", '\0'),
-    valued("cpu-period", '\0'),
-    valued("cpu-quota", '\0'),
-    valued("cpu-burst", '\0'),
-    valued("cpu-share", '\0'),
-    valued("cpu-rt-period", '\0'),
-    valued("cpu-rt-runtime", '\0'),
-    valued("cpuset-cpus", '\0'),
-    valued("cpuset-mems", '\0'),
-    valued("cpu-idle", '\0'),
-    valued("kernel-memory", '\0'),
-    valued("kernel-memory-tcp", '\0'),
-    valued("memory", '\0'),
-    valued("memory-reservation", '\0'),
-    valued("memory-swap", '\0'),
-    valued("pids-limit", '\0'),
+    valued(
+        "resources",
+        'r',
+        "the file with a linux.resources object, '-' for standard input; the other options are then left aside",
+    ),
+    number("blkio-weight", '\0', "the weight among users of block devices, 10 to 1000"),
+    valued("cpu-period", '\0', "the period of the quota, in microseconds"),
+    valued("cpu-quota", '\0', "the processor time in each period, in microseconds"),
+    valued("cpu-burst", '\0', "the time that unused quota may add up to, in microseconds"),
+    valued("cpu-share", '\0', "the share of processor time among other groups"),
+    valued("cpu-rt-period", '\0', "the period of the realtime limit, in microseconds"),
+    valued("cpu-rt-runtime", '\0', "the realtime in each period, in microseconds"),
+    valued("cpuset-cpus", '\0', "the processors to use"),
+    valued("cpuset-mems", '\0', "the memory nodes to use"),
+    valued("cpu-idle", '\0', "1 for SCHED_IDLE, 0 for the default"),
+    valued("kernel-memory", '\0', ""),
+    valued("kernel-memory-tcp", '\0', ""),
+    valued("memory", '\0', "the limit of memory, in bytes or with a unit"),
+    valued("memory-reservation", '\0', "the soft limit of memory"),
+    valued("memory-swap", '\0', "the limit of memory and swap together; -1 for none"),
+    number("pids-limit", '\0', "the most processes and threads"),
+    valued("l3-cache-schema", '\0', "the Intel RDT schema of the L3 cache"),
+    valued("mem-bw-schema", '\0', "the Intel RDT schema of memory bandwidth"),
 ];
 
 /// Changes the limits of a container.
 pub(super) fn run(globals: &Globals, parsed: &Parsed) -> Result<u8> {
-    let dir = globals.find(only_id(parsed)?)?;
+    let dir = globals.find(id(parsed)?)?;
     let record = dir.record()?;
     if dir.status(&record) == Status::Stopped {
         return Err(Error::NotRunning);
