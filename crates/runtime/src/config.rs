@@ -104,6 +104,10 @@ pub fn validate(spec: &Spec) -> Result<()> {
     validate_names(spec, linux)?;
     validate_sysctl(linux)?;
     validate_devices(linux)?;
+    validate_net_devices(linux)?;
+    if let Some(given) = &linux.intel_rdt {
+        crate::rdt::validate(given)?;
+    }
     if has_parent_part(&linux.cgroups_path) {
         return invalid(format!("cgroupsPath {:?} contains `..`", linux.cgroups_path));
     }
@@ -261,6 +265,35 @@ fn validate_devices(linux: &Linux) -> Result<()> {
     Ok(())
 }
 
+/// The words are runc's.
+fn validate_net_devices(linux: &Linux) -> Result<()> {
+    if linux.net_devices.is_empty() {
+        return Ok(());
+    }
+    if !has_namespace(linux, NamespaceKind::Network) {
+        return invalid("unable to move network devices without a NET namespace");
+    }
+    let names = linux.net_devices.iter().map(|(name, device)| (name, &device.name));
+    for name in
+        names.flat_map(|(host, inside)| [Some(host), Some(inside).filter(|n| !n.is_empty())])
+    {
+        // As dev_valid_name() of the kernel.
+        let Some(name) = name else { continue };
+        let bad =
+            |byte: u8| byte == b'/' || byte == b':' || byte == 0 || byte.is_ascii_whitespace();
+        if name.is_empty()
+            || name.len() > 15
+            || name == "."
+            || name == ".."
+            || name.contains('%')
+            || name.bytes().any(bad)
+        {
+            return invalid(format!("invalid network device name {name:?}"));
+        }
+    }
+    Ok(())
+}
+
 fn validate_mount(mount: &Mount) -> Result<()> {
     if mount.destination.is_empty() {
         return invalid("mount destination must be set");
@@ -268,6 +301,12 @@ fn validate_mount(mount: &Mount) -> Result<()> {
     let texts = [&mount.destination, &mount.source, &mount.kind];
     if texts.into_iter().chain(&mount.options).any(|text| text.contains('\0')) {
         return invalid("mounts must not contain NUL");
+    }
+    if mount.uid_mappings.is_empty() != mount.gid_mappings.is_empty() {
+        return invalid(format!(
+            "the mount at {:?} needs both uidMappings and gidMappings, or neither",
+            mount.destination
+        ));
     }
     let path = PathBuf::from("/").join(sys::inroot::clean(Path::new(&mount.destination)));
     let inside = path.starts_with("/proc") && path != Path::new("/proc");

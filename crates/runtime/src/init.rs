@@ -15,7 +15,7 @@ use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
 use sys::cgroup::Group;
-use sys::clone::{Namespaces, exit_child};
+use sys::clone::{CloneRequest, Cloned, Namespaces, clone_process, exit_child};
 use sys::cred;
 
 use types::oci::runtime::{State, Status};
@@ -85,7 +85,23 @@ pub(crate) fn run_joined(
     end(&equipment.channel, failure)
 }
 
-fn end(channel: &Channel, failure: InitFailure) -> ! {
+/// The life of a process that joins a user namespace only to make another one in it.
+pub(crate) fn between(
+    user: &OwnedFd,
+    pid_namespace: Option<&OwnedFd>,
+    request: &CloneRequest<'_>,
+) -> Outcome<Cloned> {
+    cred::set_not_dumpable().map_err(failed("become undumpable"))?;
+    if let Some(fd) = pid_namespace {
+        sys::namespace::join(fd, Namespaces::PID).map_err(failed("join the pid namespace"))?;
+    }
+    sys::namespace::join(user, Namespaces::USER).map_err(failed("join the user namespace"))?;
+    let request = CloneRequest { sibling: true, ..*request };
+    clone_process(&request).map_err(failed("clone the container's process"))
+}
+
+/// Reports a failure and ends.
+pub(crate) fn end(channel: &Channel, failure: InitFailure) -> ! {
     // After `Ready` nobody listens any more; then the container's own standard error is the place to say it, as runc does.
     if channel.send(&Message::Failed(failure.clone())).is_err() {
         crate::sink::err(&failure.to_string());
@@ -102,13 +118,18 @@ fn start(plan: Plan, equipment: &mut Equipment) -> Outcome<Infallible> {
     if equipment.waits {
         equipment.channel.expect(&Message::Continue)?;
     }
-    if plan.maps.is_some() {
+    if plan.maps.is_some() || plan.join_user.is_some() {
         become_mapped_root()?;
     }
     if plan.new.contains(Namespaces::CGROUP) && !sees_group_roots() {
         sys::namespace::new_cgroup_namespace().map_err(failed("make a cgroup namespace"))?;
     }
     join(plan.joins)?;
+    if plan.new.contains(Namespaces::NETWORK) {
+        sys::netdevice::loopback_up().map_err(|error| {
+            failed("set the loopback device up")(Errno::from_io_error(&error).unwrap_or(Errno::IO))
+        })?;
+    }
     let mut stage = apply::Stage::new(equipment);
     for op in plan.ops {
         stage.apply(op)?;

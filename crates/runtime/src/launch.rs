@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::process::Pid;
 use sys::cgroup::{Cgroups, Group};
-use sys::clone::{CloneRequest, Cloned, Namespaces, clone_process};
+use sys::clone::{CloneRequest, Cloned, Namespaces, clone_process, exit_child};
 use types::oci::runtime::State;
 
 use crate::error::{Error, Result, cgroup_step, step};
@@ -135,7 +135,7 @@ pub(crate) fn container(
         channel: theirs,
         fifo: kit.fifo,
         console_socket: kit.console_socket,
-        waits: maps.is_some(),
+        waits: maps.is_some() || !plan.net_devices.is_empty(),
         hook_state: kit.hook_state,
         group: Some(group.clone()),
         in_unified: false,
@@ -143,33 +143,100 @@ pub(crate) fn container(
     };
     let _place = visits.then(|| Visit::enter(cgroups, group)).transpose()?;
     let time = TimeNamespace::make(&plan.time_offsets)?;
-    let back = plan.join_pid.take().map(|fd| join_pid_namespace(&fd)).transpose()?;
+    // Where a user namespace is joined first, that is done by a process in between.
+    let direct = plan.join_user.is_none();
+    let join_pid = plan.join_pid.take();
+    let back = join_pid.as_ref().filter(|_| direct).map(join_pid_namespace).transpose()?;
     let directory = group.open_unified().map_err(cgroup_step("open the cgroup"))?;
     let request = CloneRequest {
         namespaces: plan.new,
         cgroup: directory.as_ref().map(AsFd::as_fd),
         sibling: false,
     };
-    match clone_process(&request).map_err(step("clone the container's process"))? {
+    let cloned = match &plan.join_user {
+        None => clone_process(&request).map_err(step("clone the container's process"))?,
+        Some(user) => clone_in_user_namespace(user, join_pid.as_ref(), &request)?,
+    };
+    match cloned {
         Cloned::Child { in_cgroup } => {
             drop(ours);
             equipment.in_unified = in_cgroup;
             init::run(plan, equipment)
         }
         Cloned::Parent { pid, pidfd } => {
+            let devices = std::mem::take(&mut plan.net_devices);
+            let joined = plan.joins.iter_mut().find(|join| join.kind == Namespaces::NETWORK);
+            let network = joined.map(|join| join.fd.try_clone()).transpose();
+            let network = network.map_err(step("keep the network namespace"))?;
             drop((equipment, plan));
             let launched = Launched { pid, pidfd, channel: ours, kept: false };
             if let Some(own) = back {
                 return_pid_namespace(&own)?;
             }
             time.leave()?;
+            let waits = maps.is_some() || !devices.is_empty();
             if let Some((uids, gids)) = maps {
                 write_maps(pid, &uids, &gids)?;
+            }
+            move_devices(&devices, network, pid)?;
+            if waits {
                 launched.release()?;
             }
             Ok(launched)
         }
     }
+}
+
+/// Makes a process with new namespaces that belong to the user namespace `user`.
+///
+/// Who joins a user namespace cannot come back; so a process in between does, and makes the container's process as its own sibling. It
+/// keeps the user id of the host, by which it may enter the cgroup.
+fn clone_in_user_namespace(
+    user: &OwnedFd,
+    pid_namespace: Option<&OwnedFd>,
+    request: &CloneRequest<'_>,
+) -> Result<Cloned> {
+    let (ours, theirs) = Channel::pair().map_err(step("make a socket pair"))?;
+    let between = CloneRequest::default();
+    match clone_process(&between).map_err(step("clone a process for the user namespace"))? {
+        Cloned::Child { .. } => {
+            drop(ours);
+            match init::between(user, pid_namespace, request) {
+                Ok(child @ Cloned::Child { .. }) => Ok(child),
+                Ok(Cloned::Parent { pid, pidfd }) => {
+                    let _ = theirs.send_process(pid, &pidfd);
+                    exit_child(0)
+                }
+                Err(failure) => init::end(&theirs, failure),
+            }
+        }
+        Cloned::Parent { pidfd, .. } => {
+            drop(theirs);
+            let received = ours.receive_process();
+            let _ = sys::pidfd::wait(pidfd.as_fd());
+            let (pid, pidfd) = received.map_err(|source| Error::Init { source })?;
+            Ok(Cloned::Parent { pid, pidfd })
+        }
+    }
+}
+
+/// `linux.netDevices`, before the process goes on and before any hook.
+fn move_devices(devices: &[(String, String)], joined: Option<OwnedFd>, pid: Pid) -> Result<()> {
+    if devices.is_empty() {
+        return Ok(());
+    }
+    let path = format!("/proc/{}/ns/net", pid.as_raw_nonzero());
+    let network = match joined {
+        Some(joined) => joined,
+        None => fs::File::open(&path).map_err(step(format!("open `{path}`")))?.into(),
+    };
+    for (name, inside) in devices {
+        sys::netdevice::move_to(name, inside, network.as_fd()).map_err(|error| {
+            let what = format!("move the network device `{name}`: {}", error.step);
+            step(what)(error.source)
+        })?;
+    }
+    Ok(())
 }
 
 /// Makes a process that joins a running container.

@@ -35,6 +35,7 @@ mod init;
 mod launch;
 mod log;
 mod plan;
+mod rdt;
 pub mod seccomp;
 mod sink;
 pub mod state;

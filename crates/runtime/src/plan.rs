@@ -38,6 +38,10 @@ pub(crate) struct Plan {
     pub(crate) new: Namespaces,
     /// The pid namespace to join: that is done before the process is made.
     pub(crate) join_pid: Option<OwnedFd>,
+    /// The user namespace to join: the new namespaces are made in it.
+    pub(crate) join_user: Option<OwnedFd>,
+    /// Network devices of the host's that move to the container: their names there and here.
+    pub(crate) net_devices: Vec<(String, String)>,
     /// The namespaces that it joins itself.
     pub(crate) joins: Vec<Join>,
     /// The time offsets, as lines of `/proc/PID/timens_offsets`; empty for none.
@@ -113,8 +117,8 @@ pub(crate) struct Request<'a> {
 /// Makes the plan.
 pub(crate) fn build(spec: &Spec, request: &Request<'_>) -> Result<Plan> {
     let linux = spec.linux.as_ref().ok_or_else(|| Error::Config("linux must be set".into()))?;
-    refuse_unsupported(linux)?;
-    let (new, join_pid, joins) = namespaces(linux)?;
+    refuse_disabled(linux)?;
+    let Spaces { new, join_pid, join_user, joins } = namespaces(linux)?;
     let mut ops = Vec::with_capacity(spec.mounts.len() + 24);
     root_ops(spec, linux, request, &mut ops)?;
     mounts::plan(spec, linux, request, &mut ops)?;
@@ -152,25 +156,14 @@ pub(crate) fn build(spec: &Spec, request: &Request<'_>) -> Result<Plan> {
     Ok(Plan {
         new,
         join_pid,
+        join_user,
+        net_devices: net_devices(linux),
         joins,
         time_offsets: time_offsets(linux),
         maps: maps(linux),
         ops,
         program,
     })
-}
-
-fn refuse_unsupported(linux: &Linux) -> Result<()> {
-    let what = if !linux.net_devices.is_empty() {
-        "linux.netDevices"
-    } else if linux.intel_rdt.is_some() {
-        "linux.intelRdt"
-    } else if linux.memory_policy.is_some() {
-        "linux.memoryPolicy"
-    } else {
-        return Ok(());
-    };
-    Err(Error::Unsupported(format!("`{what}` is not supported")))
 }
 
 /// The flag of clone(2) for a kind of namespace.
@@ -187,34 +180,65 @@ pub(crate) fn flag(kind: NamespaceKind) -> Namespaces {
     }
 }
 
-fn namespaces(linux: &Linux) -> Result<(Namespaces, Option<OwnedFd>, Vec<Join>)> {
-    let (mut new, mut join_pid, mut joins) = (Namespaces::empty(), None, Vec::new());
+/// `linux.namespaces`, sorted by what is done with them.
+#[derive(Default)]
+struct Spaces {
+    new: Namespaces,
+    join_pid: Option<OwnedFd>,
+    join_user: Option<OwnedFd>,
+    joins: Vec<Join>,
+}
+
+fn namespaces(linux: &Linux) -> Result<Spaces> {
+    let mut spaces = Spaces::default();
     for namespace in &linux.namespaces {
         let kind = flag(namespace.kind);
         if namespace.path.is_empty() {
-            new |= kind;
+            spaces.new |= kind;
             continue;
         }
         let what = format!("open the namespace `{}`", namespace.path);
-        let fd = OwnedFd::from(File::open(&namespace.path).map_err(step(what))?);
-        if kind == Namespaces::PID {
-            join_pid = Some(fd);
-        } else {
-            joins.push(Join { kind, fd, path: namespace.path.clone() });
+        let fd = OwnedFd::from(File::open(&namespace.path).map_err(step(what.clone()))?);
+        let found = sys::namespace::kind_of(&fd).map_err(step(what))?;
+        if found != kind {
+            let text =
+                format!("`{}` is not a {} namespace", namespace.path, namespace.kind.as_str());
+            return Err(Error::Config(text));
+        }
+        match kind {
+            Namespaces::PID => spaces.join_pid = Some(fd),
+            Namespaces::USER => spaces.join_user = Some(fd),
+            _ => spaces.joins.push(Join { kind, fd, path: namespace.path.clone() }),
         }
     }
-    // A user namespace must be entered first: the right to enter the others may come from it.
-    joins.sort_by_key(|join| join.kind != Namespaces::USER);
-    let joins_user = joins.first().is_some_and(|join| join.kind == Namespaces::USER);
-    if joins_user && !new.is_empty() {
-        let text = "a user namespace can be joined only together with all others";
-        return Err(Error::Unsupported(text.into()));
-    }
+    // Last, since after it the paths of the host are gone.
+    spaces.joins.sort_by_key(|join| join.kind == Namespaces::MOUNT);
     if !linux.time_offsets.is_empty() {
         // With clone3(2) the offsets of a new time namespace are zero and stay so: it is made before, see `launch`.
-        new.remove(Namespaces::TIME);
+        spaces.new.remove(Namespaces::TIME);
     }
-    Ok((new, join_pid, joins))
+    Ok(spaces)
+}
+
+fn net_devices(linux: &Linux) -> Vec<(String, String)> {
+    let name = |(host, device): (&String, &types::oci::runtime::NetDevice)| {
+        let inside = if device.name.is_empty() { host } else { &device.name };
+        (host.clone(), inside.clone())
+    };
+    linux.net_devices.iter().map(name).collect()
+}
+
+/// Labels need their security module, resctrl its file system: what cannot be done is not left out silently. The words are runc's.
+fn refuse_disabled(linux: &Linux) -> Result<()> {
+    if !linux.mount_label.is_empty() && !program::selinux_is_enabled() {
+        let text =
+            "linux.mountLabel is specified in config, but selinux is disabled or not supported";
+        return Err(Error::Config(text.into()));
+    }
+    if linux.intel_rdt.is_some() {
+        crate::rdt::root()?;
+    }
+    Ok(())
 }
 
 fn time_offsets(linux: &Linux) -> String {

@@ -46,6 +46,8 @@ pub struct Record {
     pub cgroup: Vec<SavedPlace>,
     /// The systemd unit that the cgroup is of; empty without the systemd driver.
     pub unit: String,
+    /// The resctrl groups that were made for it, the inner ones last.
+    pub rdt: Vec<PathBuf>,
     /// The namespaces that `exec` joins, as numbers of `CLONE_NEW*`.
     pub namespaces: u64,
     /// Whether the process has a pid namespace of its own, whose end takes every process with it.

@@ -12,6 +12,7 @@ pub mod inroot;
 pub mod mount;
 pub mod mounttree;
 pub mod namespace;
+pub mod netdevice;
 pub mod netlink;
 pub mod netns;
 pub mod pidfd;

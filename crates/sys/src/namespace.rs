@@ -23,6 +23,19 @@ pub fn join_of_process(pidfd: impl AsFd, kinds: Namespaces) -> Result<(), Errno>
     setns(pidfd, kinds.bits())
 }
 
+/// ioctl(2) `NS_GET_NSTYPE`: the kind of namespace that `fd` refers to.
+///
+/// # Errors
+/// `ENOTTY` if it is no namespace.
+pub fn kind_of(fd: impl AsFd) -> Result<Namespaces, Errno> {
+    const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
+    // SAFETY: the request takes no argument and answers a number; on anything but a namespace it fails.
+    // JUSTIFICATION: rustix has no wrapper of this request.
+    let result = unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), NS_GET_NSTYPE) };
+    let bits = crate::clone::check(libc::c_long::from(result))?;
+    Ok(Namespaces::from_bits_retain(u64::try_from(bits).unwrap_or(0)))
+}
+
 fn setns(fd: impl AsFd, kinds: u64) -> Result<(), Errno> {
     let fd = fd.as_fd();
     let kinds = i32::try_from(kinds).map_err(|_| Errno::INVAL)?;

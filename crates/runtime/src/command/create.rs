@@ -15,7 +15,7 @@ use crate::init::Message;
 use crate::launch::{self, Kit, Launched, ListenerTarget};
 use crate::plan::{self, ProgramContext, Request};
 use crate::state::{Dir, Record, process_stat};
-use crate::{config, hooks, log};
+use crate::{config, hooks, log, rdt};
 
 /// The options of `create`.
 pub(super) const OPTIONS: &[Opt] = &[
@@ -97,6 +97,7 @@ struct Creation<'a> {
     dir: Option<Dir>,
     draft: Option<Draft>,
     unit: String,
+    rdt: rdt::Made,
     cgroups: Cgroups,
     kept: bool,
 }
@@ -132,6 +133,7 @@ impl<'a> Creation<'a> {
             dir: Some(dir),
             draft: None,
             unit: String::new(),
+            rdt: rdt::Made::default(),
             cgroups,
             kept: false,
         };
@@ -223,6 +225,7 @@ impl<'a> Creation<'a> {
         let launched = launch::container(plan, kit, &self.cgroups, self.draft().group())?;
         let pid = launched.pid.as_raw_nonzero().get();
         self.draft_mut().settled();
+        self.assign_rdt(pid, &mut record)?;
         launched.talk(&Message::Ready, &listener, || self.runtime_hooks(pid))?;
         let resources = self.resources();
         self.draft_mut().limit_processes(&resources)?;
@@ -235,6 +238,15 @@ impl<'a> Creation<'a> {
             .start_ticks;
         self.dir().save(&record)?;
         Ok((launched, record))
+    }
+
+    /// `linux.intelRdt`.
+    fn assign_rdt(&mut self, pid: i32, record: &mut Record) -> Result<()> {
+        let given = self.spec.linux.as_ref().and_then(|linux| linux.intel_rdt.as_ref());
+        let Some(given) = given else { return Ok(()) };
+        self.rdt = rdt::apply(&rdt::root()?, self.dir().id(), given, pid)?;
+        record.rdt = self.rdt.paths().to_vec();
+        self.dir().save_draft(record).map(drop)
     }
 
     fn listener(&self, plan: &plan::Plan) -> ListenerTarget {
@@ -292,6 +304,7 @@ impl<'a> Creation<'a> {
             annotations: self.spec.annotations.clone(),
             cgroup: self.draft().group().places().iter().map(Into::into).collect(),
             unit: self.unit.clone(),
+            rdt: Vec::new(),
             namespaces: namespaces.bits(),
             own_pid_namespace: config::has_new_namespace(linux, NamespaceKind::Pid),
             hooks: Hooks {
@@ -304,6 +317,7 @@ impl<'a> Creation<'a> {
 
     fn keep(mut self) {
         self.kept = true;
+        std::mem::take(&mut self.rdt).keep();
         if let Some(draft) = self.draft.take() {
             draft.keep();
         }

@@ -54,6 +54,7 @@ pub(super) fn teardown(dir: &Dir, record: &Record) -> Result<()> {
         group.kill().map_err(cgroup_step("kill the container's processes"))?;
         group.remove().map_err(cgroup_step("remove the cgroup"))?;
     }
+    crate::rdt::remove(&record.rdt)?;
     if !record.unit.is_empty() {
         scope::stop(&record.unit)?;
     }

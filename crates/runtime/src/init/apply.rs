@@ -50,7 +50,12 @@ impl<'a> Stage<'a> {
                     .map_err(failed("cut the mounts off from the host"))
             }
             Op::AttachRoot { tree, path } => {
-                mount::attach_at(&tree, &path)
+                let attached = match mount::attach_at(&tree, &path) {
+                    // The root of a user namespace may be kept out by a directory on the way; its own "/" is always in reach.
+                    Err(Errno::ACCESS) => mount::attach_at(&tree, c"/"),
+                    other => other,
+                };
+                attached
                     .map_err(failed(format!("mount the root at `{}`", path.to_string_lossy())))?;
                 self.root = Some(tree);
                 Ok(())

@@ -5,6 +5,7 @@
 //!                      H                                          hooks, please; waits for C
 //!                      L + descriptor                             the seccomp listener; waits for C
 //!                      R                                          everything is done; next is execve
+//!                      P pid + pidfd                              (only between user namespaces) the process that was made
 //! runtime -> process   C                                          go on
 //! ```
 
@@ -12,6 +13,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::process::Pid;
 
 use crate::error::InitFailure;
 
@@ -75,6 +77,34 @@ impl Channel {
             return Ok(rustix::io::write(self.fd()?, &bytes).map(|_| ())?);
         }
         sys::scm::send(self.fd()?, &bytes, fds).map(|_| ())
+    }
+
+    /// Sends a process that was made for the other end.
+    pub(crate) fn send_process(&self, pid: Pid, pidfd: &OwnedFd) -> io::Result<()> {
+        let bytes = [&b"P"[..], &pid.as_raw_nonzero().get().to_ne_bytes()].concat();
+        sys::scm::send(self.fd()?, &bytes, &[pidfd.as_fd()]).map(|_| ())
+    }
+
+    /// Receives what [`Channel::send_process`] or a failure has sent.
+    pub(crate) fn receive_process(&self) -> Result<(Pid, OwnedFd), InitFailure> {
+        let lost = |error: io::Error| {
+            InitFailure::sentence(format!("listen for the container's process: {error}"))
+        };
+        let mut buffer = vec![0; MAX_BYTES];
+        let mut fds = Vec::new();
+        let fd = self.fd().map_err(lost)?;
+        let count = sys::scm::receive(fd, &mut buffer, &mut fds).map_err(lost)?;
+        match (buffer[..count].split_first(), fds.pop()) {
+            (Some((b'P', rest)), Some(pidfd)) => {
+                let number = rest.try_into().map(i32::from_ne_bytes).ok();
+                let pid = number.and_then(Pid::from_raw);
+                Ok((pid.ok_or_else(|| lost(io::ErrorKind::InvalidData.into()))?, pidfd))
+            }
+            _ => match parse(&buffer[..count]) {
+                Message::Failed(failure) => Err(failure),
+                _ => Err(lost(io::ErrorKind::UnexpectedEof.into())),
+            },
+        }
     }
 
     /// Waits for `Continue` with read(2) alone.

@@ -91,6 +91,7 @@ pub(crate) fn of_process(
     let seccomp = linux.and_then(|linux| linux.seccomp.as_ref());
     let policy = linux.and_then(|linux| linux.memory_policy.as_ref());
     let persona = linux.and_then(|linux| linux.personality.as_ref());
+    refuse_labels(process)?;
     let strings = |list: &[String]| list.iter().map(|s| c_string(s)).collect::<Result<Vec<_>>>();
     let keyring = format!("_ses.{}", context.id);
     let mut env = strings(&process.env)?;
@@ -123,6 +124,30 @@ pub(crate) fn of_process(
         preserve_fds: context.preserve_fds,
         start_hooks: context.start_hooks.clone(),
     })
+}
+
+/// Labels without the security module that reads them are refused, in runc's words.
+fn refuse_labels(process: &Process) -> Result<()> {
+    if !process.apparmor_profile.is_empty() && !apparmor_is_enabled() {
+        let text = "unable to apply apparmor profile: apparmor: config provided but apparmor not supported";
+        return Err(Error::Config(text.into()));
+    }
+    if !process.selinux_label.is_empty() && !selinux_is_enabled() {
+        let text = "selinux label is specified in config, but selinux is disabled or not supported";
+        return Err(Error::Config(text.into()));
+    }
+    Ok(())
+}
+
+fn apparmor_is_enabled() -> bool {
+    std::fs::read("/sys/module/apparmor/parameters/enabled")
+        .is_ok_and(|text| text.starts_with(b"Y"))
+}
+
+/// SELinux is on where its file system is mounted, selinux(8).
+pub(super) fn selinux_is_enabled() -> bool {
+    const SELINUX_MAGIC: i64 = 0xf97c_ff8c;
+    rustix::fs::statfs("/sys/fs/selinux").is_ok_and(|stat| stat.f_type == SELINUX_MAGIC)
 }
 
 /// Rows and columns; none is zero.

@@ -242,6 +242,21 @@ impl NamespaceKind {
         Self::User,
         Self::Uts,
     ];
+
+    /// Returns the word used in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pid => "pid",
+            Self::Network => "network",
+            Self::Mount => "mount",
+            Self::Ipc => "ipc",
+            Self::Uts => "uts",
+            Self::User => "user",
+            Self::Cgroup => "cgroup",
+            Self::Time => "time",
+        }
+    }
 }
 
 document! {
