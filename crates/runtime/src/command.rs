@@ -160,6 +160,16 @@ fn tell(program: &str, command: &Command, error: Error) -> Failure {
     }
 }
 
+/// Whether groups are made by systemd: runc says so with `--systemd-cgroup`, crun with `--cgroup-manager`.
+fn systemd(given: &Parsed) -> Result<bool> {
+    match given.value("cgroup-manager") {
+        None => Ok(given.is_on("systemd-cgroup")),
+        Some("cgroupfs") => Ok(false),
+        Some("systemd") => Ok(true),
+        Some(other) => Err(Error::Usage(format!("invalid cgroup-manager: {other}"))),
+    }
+}
+
 fn globals(given: &Parsed) -> Result<Globals> {
     let json = match given.text("log-format").unwrap_or("text") {
         "text" => false,
@@ -184,7 +194,7 @@ fn globals(given: &Parsed) -> Result<Globals> {
             Error::Usage(format!("strconv.ParseBool: parsing {text:?}: invalid syntax"))
         })?),
     };
-    let systemd = given.is_on("systemd-cgroup");
+    let systemd = systemd(given)?;
     Ok(Globals { root, systemd, rootless })
 }
 

@@ -28,12 +28,12 @@ const ALLOWED_IN_PROC: [&str; 12] = [
     "/proc/sys/fs/binfmt_misc",
 ];
 
-/// Reads and checks `config.json` of a bundle.
+/// Reads and checks the configuration of a bundle: `config.json`, or another file that the caller names, seen from the bundle.
 ///
 /// # Errors
 /// `Invalid` for a document that cannot be used, `Internal` for a file that cannot be read.
-pub fn load(bundle: &Path) -> Result<Spec> {
-    let path = bundle.join("config.json");
+pub fn load(bundle: &Path, name: &str) -> Result<Spec> {
+    let path = bundle.join(if name.is_empty() { "config.json" } else { name });
     let bytes = read(&path)?;
     let spec = decode(&bytes, &path)?;
     validate(&spec)?;

@@ -36,6 +36,8 @@ pub struct Record {
     pub start_ticks: u64,
     /// The bundle, absolute.
     pub bundle: PathBuf,
+    /// The configuration's file, seen from the bundle; `config.json` if empty.
+    pub config: String,
     /// The root file system, absolute.
     pub rootfs: PathBuf,
     /// When it was made, RFC 3339.

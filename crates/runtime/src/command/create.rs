@@ -20,6 +20,7 @@ use crate::{config, hooks, log, rdt};
 /// The options of `create`.
 pub(super) const OPTIONS: &[Opt] = &[
     valued("bundle", 'b', "the bundle's directory (default: the current one)"),
+    valued("config", 'f', ""),
     valued("console-socket", '\0', "the Unix socket that receives the terminal's master end"),
     valued("pidfd-socket", '\0', "the Unix socket that receives a pidfd of the process"),
     valued("pid-file", '\0', "the file that the process's id is written to"),
@@ -35,6 +36,7 @@ pub(super) const OPTIONS: &[Opt] = &[
 /// The options of `run`.
 pub(super) const RUN_OPTIONS: &[Opt] = &[
     valued("bundle", 'b', "the bundle's directory (default: the current one)"),
+    valued("config", 'f', ""),
     valued("console-socket", '\0', "the Unix socket that receives the terminal's master end"),
     valued("pidfd-socket", '\0', "the Unix socket that receives a pidfd of the process"),
     valued("pid-file", '\0', "the file that the process's id is written to"),
@@ -116,7 +118,7 @@ impl<'a> Creation<'a> {
         let bundle = Path::new(bundle)
             .canonicalize()
             .map_err(step(format!("find the bundle `{bundle}`")))?;
-        let spec = config::load(&bundle)?;
+        let spec = config::load(&bundle, config_name(parsed))?;
         let linux = linux(&spec)?;
         let scope = globals.systemd.then(|| scope::Place::parse(&linux.cgroups_path, id));
         let scope = scope.transpose()?;
@@ -299,6 +301,7 @@ impl<'a> Creation<'a> {
             pid: 0,
             start_ticks: 0,
             bundle: self.bundle.clone(),
+            config: config_name(self.parsed).to_owned(),
             rootfs: plan::rootfs(&self.spec, &self.bundle)?,
             created: log::now(),
             annotations: self.spec.annotations.clone(),
@@ -343,6 +346,11 @@ impl Drop for Creation<'_> {
 fn listen_fds() -> u32 {
     let count = std::env::var("LISTEN_FDS").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
     if count > 1024 { 0 } else { count }
+}
+
+/// The configuration's file, seen from the bundle: crun's `--config`.
+fn config_name(parsed: &Parsed) -> &str {
+    parsed.value("config").unwrap_or("config.json")
 }
 
 fn linux(spec: &Spec) -> Result<&Linux> {

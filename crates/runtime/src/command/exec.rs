@@ -65,7 +65,7 @@ pub(super) fn run(globals: &Globals, parsed: &Parsed) -> Result<u8> {
     let preserve = parsed.number::<u32>("preserve-fds")?.unwrap_or(0);
     sys::clone::close_on_exec_from(preserve.saturating_add(3))
         .map_err(step("close inherited descriptors"))?;
-    let spec = config::load(&record.bundle)?;
+    let spec = config::load(&record.bundle, &record.config)?;
     let process = process(parsed, &spec)?;
     start(parsed, &dir, &record, &spec, &process).map_err(|error| match error {
         // runc's words, which clients compare.

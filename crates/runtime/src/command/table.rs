@@ -57,6 +57,7 @@ pub(super) const GLOBAL: &[Opt] = &[
     valued("log-format", '\0', "the form of log lines: 'text' or 'json' (default: \"text\")"),
     valued("root", '\0', "the directory that keeps the containers' state, best on a tmpfs"),
     valued("criu", '\0', ""),
+    valued("cgroup-manager", '\0', ""),
     switch(
         "systemd-cgroup",
         '\0',
