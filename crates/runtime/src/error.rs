@@ -18,7 +18,7 @@ pub enum Error {
     #[error("{0}")]
     Usage(String),
     /// The container's id is not one.
-    #[error("invalid container ID format: {0:?}")]
+    #[error("invalid container ID format: {0:?}{reason}", reason = bad_letter(.0))]
     InvalidId(String),
     /// There is no such container. runc's words, which containerd and Docker look for.
     #[error("container does not exist")]
@@ -74,6 +74,13 @@ pub enum Error {
     /// Something that this runtime does not do.
     #[error("{0}")]
     Unsupported(String),
+}
+
+/// Says which character of an id is not allowed, in the words that crun has for it.
+fn bad_letter(id: &str) -> String {
+    let bad =
+        id.chars().find(|letter| !letter.is_ascii_alphanumeric() && !"_+-.".contains(*letter));
+    bad.map(|letter| format!(": invalid character `{letter}` in the ID")).unwrap_or_default()
 }
 
 impl Error {

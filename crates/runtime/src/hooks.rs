@@ -2,6 +2,7 @@
 //!
 //! OCI runtime-spec config.md#posix-platform-hooks.
 
+use std::ffi::CString;
 use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
@@ -13,13 +14,26 @@ use types::oci::runtime::Hook;
 pub(crate) const KINDS: [&str; 6] =
     ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
 
-/// Runs hooks in order and stops at the first that fails. `state` is the JSON text for their standard input.
+/// Runs hooks in order and stops at the first that fails. `state` is the JSON text for their standard input. A hook without `env`
+/// inherits that of the runtime, as with every other runtime.
 ///
 /// # Errors
 /// A sentence that names the hook.
 pub(crate) fn run_all(kind: &str, hooks: &[Hook], state: &str) -> Result<(), String> {
     hooks.iter().enumerate().try_for_each(|(at, hook)| {
-        run(hook, state).map_err(|why| format!("error running {kind} hook #{at}: {why}"))
+        run(hook, None, state).map_err(|why| format!("error running {kind} hook #{at}: {why}"))
+    })
+}
+
+/// The same for hooks that run inside: without `env` they have the container's, not the host's.
+pub(crate) fn run_all_inside(
+    kind: &str,
+    hooks: &[Hook],
+    env: &[CString],
+    state: &str,
+) -> Result<(), String> {
+    hooks.iter().enumerate().try_for_each(|(at, hook)| {
+        run(hook, Some(env), state).map_err(|why| format!("error running {kind} hook #{at}: {why}"))
     })
 }
 
@@ -27,19 +41,24 @@ pub(crate) fn run_all(kind: &str, hooks: &[Hook], state: &str) -> Result<(), Str
 pub(crate) fn run_each(kind: &str, hooks: &[Hook], state: &str) -> Vec<String> {
     let mut failures = Vec::new();
     for (at, hook) in hooks.iter().enumerate() {
-        if let Err(why) = run(hook, state) {
+        if let Err(why) = run(hook, None, state) {
             failures.push(format!("error running {kind} hook #{at}: {why}"));
         }
     }
     failures
 }
 
-fn run(hook: &Hook, state: &str) -> Result<(), String> {
+fn run(hook: &Hook, default_env: Option<&[CString]>, state: &str) -> Result<(), String> {
     let mut command = Command::new(&hook.path);
     if let Some((name, rest)) = hook.args.split_first() {
         command.arg0(name).args(rest);
     }
-    command.env_clear().envs(hook.env.iter().filter_map(|entry| entry.split_once('=')));
+    if !hook.env.is_empty() {
+        command.env_clear().envs(hook.env.iter().filter_map(|entry| entry.split_once('=')));
+    } else if let Some(env) = default_env {
+        let entries = env.iter().filter_map(|entry| entry.to_str().ok()?.split_once('='));
+        command.env_clear().envs(entries);
+    }
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|error| format!("run `{}`: {error}", hook.path))?;
     if let Some(mut stdin) = child.stdin.take() {
@@ -94,6 +113,25 @@ mod tests {
     fn a_hook_reads_the_state() {
         let good = hook("/bin/sh", &["sh", "-c", "test \"$(cat)\" = '{}'"], Some(10));
         assert_eq!(run_all("poststart", &[good], "{}"), Ok(()));
+    }
+
+    #[test]
+    fn a_hook_without_an_environment_inherits() {
+        let path = std::env::var("PATH").unwrap();
+        let test = format!("test \"$PATH\" = '{path}'");
+        let inherits = hook("/bin/sh", &["sh", "-c", &test], None);
+        assert_eq!(run_all("prestart", &[inherits], "{}"), Ok(()));
+        let test = "test \"$ONE:$HOME\" = two: && test \"$PATH\" != /x";
+        let inside = hook("/bin/sh", &["sh", "-c", test], None);
+        assert_eq!(
+            run_all_inside("startContainer", &[inside], &[c"ONE=two".to_owned()], ""),
+            Ok(())
+        );
+        let own = Hook {
+            env: vec!["A=b".into()],
+            ..hook("/bin/sh", &["sh", "-c", "test $A$HOME = b"], None)
+        };
+        assert_eq!(run_all("prestart", &[own], "{}"), Ok(()));
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub(crate) use memory::policy as memory_policy;
 pub(crate) use memory::{FLAGS as MEMORY_POLICY_FLAGS, MODES as MEMORY_POLICY_MODES};
 pub(crate) use mounts::{CgroupView, Links, MountOp, Source};
 pub(crate) use options::{known as mount_options, propagation};
-pub(crate) use program::{Program, ProgramContext, of_process};
+pub(crate) use program::{Program, ProgramContext, keeps_groups, of_process};
 
 /// Everything that the container's process needs.
 #[derive(Debug)]
@@ -91,6 +91,8 @@ pub(crate) enum Op {
     ReadOnly(Vec<String>),
     /// Attributes that would have been in the way of earlier steps.
     Attributes { path: PathBuf, set: Attr },
+    /// `process.cwd`, made if it is not there, as every runtime does.
+    WorkDirectory(PathBuf),
     /// `root.readonly`.
     RootReadOnly,
     /// Makes the tree the root and lets go of the host's.
@@ -125,6 +127,7 @@ pub(crate) fn build(spec: &Spec, request: &Request<'_>) -> Result<Plan> {
     dev::plan(spec, linux, &mut ops)?;
     console_op(spec, &mut ops);
     hook_ops(spec, &mut ops);
+    work_directory(spec, &mut ops);
     // Kernel settings and covers come after every mount and before the root changes, all by descriptors beneath it.
     for (key, value) in &linux.sysctl {
         ops.push(Op::Sysctl { key: key.clone(), value: value.clone() });
@@ -301,6 +304,14 @@ fn console_op(spec: &Spec, ops: &mut Vec<Op>) {
     let Some(process) = spec.process.as_ref().filter(|process| process.terminal) else { return };
     let (rows, columns) = program::console_size(process);
     ops.push(Op::Console { rows, columns });
+}
+
+fn work_directory(spec: &Spec, ops: &mut Vec<Op>) {
+    let Some(process) = &spec.process else { return };
+    let path = sys::inroot::clean(Path::new(&process.cwd));
+    if !path.as_os_str().is_empty() && path != Path::new(".") {
+        ops.push(Op::WorkDirectory(path));
+    }
 }
 
 fn hook_ops(spec: &Spec, ops: &mut Vec<Op>) {

@@ -220,11 +220,12 @@ impl Dir {
         rustix::fs::open(&path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).map_err(step(what()))
     }
 
-    /// Releases the created process: one byte into `exec.fifo`, which is then removed.
+    /// Releases the created process: one byte into `exec.fifo`, which is then removed. The returned end hangs up when the process has
+    /// become the program, since its own end is closed by execve(2), or has ended.
     ///
     /// # Errors
     /// [`Error::State`] if the process has ended or was released before.
-    pub fn release(&self) -> Result<()> {
+    pub fn release(&self) -> Result<OwnedFd> {
         let path = self.fifo();
         let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let fifo = match rustix::fs::open(&path, flags, Mode::empty()) {
@@ -238,7 +239,8 @@ impl Dir {
             Err(error) => return Err(step(format!("open `{}`", path.display()))(error)),
         };
         rustix::io::write(&fifo, b"0").map_err(step("release the container's process"))?;
-        fs::remove_file(&path).map_err(step(format!("remove `{}`", path.display())))
+        fs::remove_file(&path).map_err(step(format!("remove `{}`", path.display())))?;
+        Ok(fifo)
     }
 
     /// Writes down what is known before the process is made, so that a creation that was cut off can be removed.

@@ -185,6 +185,7 @@ impl<'a> Creation<'a> {
                 .unwrap_or(0)
                 .saturating_add(listen_fds()),
             listen_fds: listen_fds(),
+            keeps_groups: plan::keeps_groups(&self.spec.annotations),
             start_hooks: self.hooks().start_container,
             joins: false,
         };
@@ -274,11 +275,13 @@ impl<'a> Creation<'a> {
         }
     }
 
-    /// `prestart` and `createRuntime` hooks: in the host's namespaces, after the container's were made.
+    /// `prestart` and `createRuntime` hooks: in the host's namespaces, after the container's were made. To `prestart` the
+    /// container is `created`, "after step 2 in the lifecycle", as it was when these hooks belonged to `start`.
     fn runtime_hooks(&self, pid: i32) -> Result<()> {
         let hooks = self.hooks();
+        let created = state_text(&self.state(Status::Created, pid));
         let state = state_text(&self.state(Status::Creating, pid));
-        hooks::run_all("prestart", &hooks.prestart, &state)
+        hooks::run_all("prestart", &hooks.prestart, &created)
             .and_then(|()| hooks::run_all("createRuntime", &hooks.create_runtime, &state))
             .map_err(Error::State)
     }

@@ -85,6 +85,7 @@ fn start(
         id: record.id.clone(),
         new_keyring: false,
         joins: true,
+        keeps_groups: plan::keeps_groups(&spec.annotations),
         preserve_fds: parsed.number("preserve-fds")?.unwrap_or(0),
         ..ProgramContext::default()
     };

@@ -1,5 +1,9 @@
 //! `start`.
 
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags};
 use types::oci::runtime::Status;
 
 use super::create::state_text;
@@ -7,13 +11,24 @@ use super::{Globals, delete, id};
 use crate::args::Parsed;
 use crate::error::{Error, Result};
 use crate::hooks;
+use crate::state::Record;
+
+/// `poststart` hooks come after the program has been executed: waits until the process has let go of the fifo.
+fn wait_for_program(fifo: &OwnedFd, record: &Record) {
+    if record.hooks.poststart.is_empty() {
+        return;
+    }
+    let mut fds = [PollFd::new(fifo, PollFlags::empty())];
+    // A process that hangs in a `startContainer` hook keeps its end; the hooks after it are the lesser evil.
+    let _ = sys::event::poll(&mut fds, Some(Duration::from_secs(10)));
+}
 
 /// Releases the created process, and runs the `poststart` hooks; if one of them fails, so does the container (runtime-spec 1.3).
 pub(super) fn run(globals: &Globals, parsed: &Parsed) -> Result<u8> {
     let dir = globals.find(id(parsed)?)?;
     let record = dir.record()?;
     match dir.status(&record) {
-        Status::Created => dir.release()?,
+        Status::Created => wait_for_program(&dir.release()?, &record),
         Status::Stopped => {
             return Err(Error::State("cannot start a container that has stopped".into()));
         }

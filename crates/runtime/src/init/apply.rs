@@ -81,6 +81,11 @@ impl<'a> Stage<'a> {
                     .and_then(|fd| mount::set_attributes(fd, false, &Change::set(set)))
                     .map_err(failed(what))
             }
+            // What stands in the way is reported by the change to it.
+            Op::WorkDirectory(path) => {
+                let _ = inroot::mkdir_all(self.root()?, &path, DIR_MODE);
+                Ok(())
+            }
             Op::RootReadOnly => {
                 mount::set_attributes(self.root()?, false, &Change::set(Attr::RDONLY))
                     .map_err(failed("make the root read-only"))

@@ -44,7 +44,7 @@ pub(super) fn run(
     wait_for_start(equipment)?;
     if !program.start_hooks.is_empty() {
         let state = equipment.hook_state(Status::Created);
-        hooks::run_all("startContainer", &program.start_hooks, &state)
+        hooks::run_all_inside("startContainer", &program.start_hooks, env.strings(), &state)
             .map_err(InitFailure::sentence)?;
     }
     execute(&program, &path, &env)
@@ -151,11 +151,7 @@ fn identity(program: &Program) -> Outcome<()> {
     cred::limit_bounding_set(program.capabilities.bounding)
         .map_err(failed("drop capabilities from the bounding set"))?;
     cred::keep_capabilities(true).map_err(failed("keep capabilities"))?;
-    match cred::set_groups(&program.groups) {
-        // In a user namespace that denies setgroups(2) there are no groups to drop either.
-        Err(Errno::PERM) if program.groups.is_empty() => {}
-        other => other.map_err(failed("set the groups"))?,
-    }
+    set_groups(program)?;
     cred::set_gid(program.gid).map_err(failed(format!("become group {}", program.gid)))?;
     cred::set_uid(program.uid).map_err(failed(format!("become user {}", program.uid)))?;
     cred::keep_capabilities(false).map_err(failed("keep capabilities"))?;
@@ -175,6 +171,17 @@ fn identity(program: &Program) -> Outcome<()> {
         late.map_err(failed(format!("chdir to cwd ({cwd:?}) set in config.json failed")))?;
     }
     Ok(())
+}
+
+fn set_groups(program: &Program) -> Outcome<()> {
+    if program.keeps_groups {
+        return Ok(());
+    }
+    match cred::set_groups(&program.groups) {
+        // In a user namespace that denies setgroups(2) there are no groups to drop either.
+        Err(Errno::PERM) if program.groups.is_empty() => Ok(()),
+        other => other.map_err(failed("set the groups")),
+    }
 }
 
 fn set_capabilities(permitted: u64, effective: u64, inheritable: u64) -> Outcome<()> {
@@ -234,7 +241,11 @@ pub(super) fn wait_for_start(equipment: &mut Equipment) -> Outcome<()> {
     let mut byte = [0];
     loop {
         match rustix::io::read(&fifo, &mut byte) {
-            Ok(1) => return Ok(()),
+            Ok(1) => {
+                // It stays open until execve closes it: `start` sees by that when the program runs.
+                equipment.fifo = Some(fifo);
+                return Ok(());
+            }
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(InitFailure::new("wait for the start", error)),
         }

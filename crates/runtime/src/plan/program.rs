@@ -1,5 +1,6 @@
 //! `process` with every name resolved to a number and every text to a C string.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
 
 use sys::clone::CStringArray;
@@ -31,6 +32,8 @@ pub(crate) struct Program {
     pub(crate) uid: u32,
     pub(crate) gid: u32,
     pub(crate) groups: Vec<u32>,
+    /// Whether the runtime's own groups stay instead.
+    pub(crate) keeps_groups: bool,
     pub(crate) umask: u32,
     pub(crate) capabilities: CapabilitySets,
     pub(crate) no_new_privileges: bool,
@@ -66,6 +69,8 @@ pub(crate) struct Affinity {
 pub(crate) struct ProgramContext {
     pub(crate) id: String,
     pub(crate) new_keyring: bool,
+    /// Annotation `run.oci.keep_original_groups`: Podman's `--group-add keep-groups`.
+    pub(crate) keeps_groups: bool,
     pub(crate) preserve_fds: u32,
     /// How many of them are sockets of systemd's, which the program is told.
     pub(crate) listen_fds: u32,
@@ -94,7 +99,7 @@ pub(crate) fn of_process(
     refuse_labels(process)?;
     let strings = |list: &[String]| list.iter().map(|s| c_string(s)).collect::<Result<Vec<_>>>();
     let keyring = format!("_ses.{}", context.id);
-    let mut env = strings(&process.env)?;
+    let mut env = strings(&last_of_each(&process.env))?;
     if context.listen_fds > 0 {
         env.push(c_string(&format!("LISTEN_FDS={}", context.listen_fds))?);
         env.push(c"LISTEN_PID=1".to_owned());
@@ -106,6 +111,7 @@ pub(crate) fn of_process(
         uid: process.user.uid,
         gid: process.user.gid,
         groups: process.user.additional_gids.clone(),
+        keeps_groups: context.keeps_groups,
         umask: process.user.umask.unwrap_or(0o022),
         capabilities: capabilities(process.capabilities.as_ref())?,
         no_new_privileges: process.no_new_privileges,
@@ -148,6 +154,24 @@ fn apparmor_is_enabled() -> bool {
 pub(super) fn selinux_is_enabled() -> bool {
     const SELINUX_MAGIC: i64 = 0xf97c_ff8c;
     rustix::fs::statfs("/sys/fs/selinux").is_ok_and(|stat| stat.f_type == SELINUX_MAGIC)
+}
+
+/// Tells whether annotations ask for the runtime's own supplementary groups to stay.
+pub(crate) fn keeps_groups(annotations: &BTreeMap<String, String>) -> bool {
+    annotations.get("run.oci.keep_original_groups").is_some_and(|value| value != "0")
+}
+
+/// Of variables that are given twice the last counts; getenv(3) would find the first.
+fn last_of_each(env: &[String]) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    let mut kept: Vec<String> = env
+        .iter()
+        .rev()
+        .filter(|entry| seen.insert(entry.split_once('=').map_or(entry.as_str(), |(name, _)| name)))
+        .cloned()
+        .collect();
+    kept.reverse();
+    kept
 }
 
 /// Rows and columns; none is zero.
@@ -342,6 +366,12 @@ fn personality(given: &Personality) -> Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_variable_the_last_value_counts() {
+        let env = ["PATH=/a", "B=1", "PATH=/b=c", "plain", "B="].map(str::to_owned);
+        assert_eq!(last_of_each(&env), ["PATH=/b=c", "plain", "B="]);
+    }
 
     #[test]
     fn lists_of_processors() {
