@@ -1,0 +1,90 @@
+//! What callers of other runtimes rely on beyond the specification.
+#![allow(clippy::unwrap_used, reason = "a broken test stops")]
+
+mod harness;
+
+use std::fs;
+
+use harness::Bench;
+use serde_json::json;
+
+#[test]
+fn privileged_the_working_directory_is_made() {
+    let Some(mut bench) = Bench::new("workdir", &["sh", "-c", "pwd; stat -c %a /not/there/yet"])
+    else {
+        return;
+    };
+    bench.spec["process"]["cwd"] = json!("/not/there/yet");
+    bench.spec["root"]["readonly"] = json!(true);
+    let (code, out, err) = bench.foreground();
+    assert_eq!((code, out.as_str()), (0, "/not/there/yet\n755\n"), "{err}");
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn privileged_of_a_variable_the_last_value_counts() {
+    let Some(mut bench) = Bench::new("lastvar", &["sleep", "60"]) else { return };
+    bench.spec["process"]["env"] = json!(["PATH=/bin", "A=1", "A=2"]);
+    assert!(bench.create(&[]).status.success(), "{}", bench.output());
+    assert!(bench.run(&["start", &bench.id]).status.success());
+    let output = bench.run(&["exec", "-e", "A=3", &bench.id, "cat", "/proc/self/environ"]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let of_a: Vec<&str> = text.split('\0').filter(|entry| entry.starts_with("A=")).collect();
+    assert_eq!(of_a, ["A=3"], "{text}");
+}
+
+#[test]
+fn privileged_the_callers_groups_stay_on_request() {
+    let Some(mut bench) = Bench::new("keepgroups", &["id", "-G"]) else { return };
+    bench.write_spec();
+    let with_groups = |bench: &Bench| {
+        bench.write_spec();
+        let run = bench.command(&["run", "--bundle", bench.bundle().to_str().unwrap(), &bench.id]);
+        let mut words = vec![run.get_program().to_owned()];
+        words.extend(run.get_args().map(ToOwned::to_owned));
+        let output = std::process::Command::new("setpriv")
+            .args(["--groups", "1,2,33"])
+            .args(words)
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    };
+    assert_eq!(with_groups(&bench), "0");
+    bench.spec["annotations"] = json!({ "run.oci.keep_original_groups": "1" });
+    assert_eq!(with_groups(&bench), "0 1 2 33");
+}
+
+#[test]
+fn privileged_another_configuration_file_is_used_and_remembered() {
+    let Some(mut bench) = Bench::new("otherconfig", &["sleep", "60"]) else { return };
+    bench.spec["process"]["env"] = json!(["PATH=/bin", "FROM=other"]);
+    fs::create_dir(bench.bundle().join("sub")).unwrap();
+    fs::write(bench.bundle().join("sub/other.json"), bench.spec.to_string()).unwrap();
+    let bundle = bench.bundle();
+    let words = ["run", "--config", "sub/other.json", "--detach", "--bundle"];
+    let mut command = bench.command(&words);
+    let status =
+        command.arg(&bundle).arg(&bench.id).stdout(std::process::Stdio::null()).status().unwrap();
+    assert!(status.success());
+    let output = bench.run(&["exec", &bench.id, "sh", "-c", "echo $FROM"]);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "other\n");
+}
+
+#[test]
+fn privileged_poststart_comes_after_the_program() {
+    let Some(mut bench) = Bench::new("poststart", &["sleep", "60"]) else { return };
+    // The hook sees the program, not the runtime's process, at the pid of the state.
+    let seen = bench.dir.path().join("seen");
+    let script = format!(
+        "pid=$(sed 's/.*\"pid\":\\([0-9]*\\).*/\\1/'); cat /proc/$pid/comm > {}",
+        seen.display()
+    );
+    bench.spec["hooks"] = json!({
+        "poststart": [{ "path": "/bin/sh", "args": ["sh", "-c", script] }],
+        "startContainer": [{ "path": "/bin/sleep", "args": ["sleep", "0.3"] }],
+    });
+    assert!(bench.create(&[]).status.success(), "{}", bench.output());
+    let output = bench.run(&["start", &bench.id]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(fs::read_to_string(&seen).unwrap().trim(), "sleep");
+}
