@@ -51,6 +51,8 @@ pub(crate) struct Equipment {
     pub(crate) in_unified: bool,
     /// Whether the process was started in the version 1 groups.
     pub(crate) in_version_1: bool,
+    /// The files that take the security labels, and what is written there; opened by the process itself.
+    pub(crate) labels: Vec<(OwnedFd, String)>,
 }
 
 impl Equipment {
@@ -114,7 +116,7 @@ fn start(plan: Plan, equipment: &mut Equipment) -> Outcome<Infallible> {
     sys::clone::reset_signals();
     rustix::process::umask(rustix::fs::Mode::empty());
     enter_groups(equipment)?;
-    adjust_oom_score(plan.program.as_ref())?;
+    prepare_proc_files(plan.program.as_ref(), equipment)?;
     if equipment.waits {
         equipment.channel.expect(&Message::Continue)?;
     }
@@ -154,7 +156,7 @@ fn start_joined(
     cred::set_not_dumpable().map_err(failed("become undumpable"))?;
     sys::clone::reset_signals();
     enter_groups(equipment)?;
-    adjust_oom_score(Some(&program))?;
+    prepare_proc_files(Some(&program), equipment)?;
     join(joins)?;
     become_program::run(program, slave, equipment)
 }
@@ -175,8 +177,14 @@ fn sees_group_roots() -> bool {
 }
 
 /// While `/proc` is still the host's: nothing of the image has been mounted.
-fn adjust_oom_score(program: Option<&Program>) -> Outcome<()> {
-    let Some(score) = program.and_then(|program| program.oom_score_adj) else { return Ok(()) };
+fn prepare_proc_files(program: Option<&Program>, equipment: &mut Equipment) -> Outcome<()> {
+    let Some(program) = program else { return Ok(()) };
+    equipment.labels = become_program::open_labels(program)?;
+    adjust_oom_score(program)
+}
+
+fn adjust_oom_score(program: &Program) -> Outcome<()> {
+    let Some(score) = program.oom_score_adj else { return Ok(()) };
     let path = "/proc/self/oom_score_adj";
     let now = std::fs::read_to_string(path).ok().and_then(|text| text.trim().parse::<i32>().ok());
     if now == Some(score) {

@@ -140,12 +140,16 @@ pub(crate) fn container(
         group: Some(group.clone()),
         in_unified: false,
         in_version_1: visits,
+        labels: Vec::new(),
     };
     let _place = visits.then(|| Visit::enter(cgroups, group)).transpose()?;
     let time = TimeNamespace::make(&plan.time_offsets)?;
     // Where a user namespace is joined first, that is done by a process in between.
     let direct = plan.join_user.is_none();
     let join_pid = plan.join_pid.take();
+    if join_pid.is_some() {
+        hide()?;
+    }
     let back = join_pid.as_ref().filter(|_| direct).map(join_pid_namespace).transpose()?;
     let directory = group.open_unified().map_err(cgroup_step("open the cgroup"))?;
     let request = CloneRequest {
@@ -258,7 +262,9 @@ pub(crate) fn joined(
         group: Some(group.clone()),
         in_unified: false,
         in_version_1: false,
+        labels: Vec::new(),
     };
+    hide()?;
     let back = pid_namespace.map(join_pid_namespace).transpose()?;
     let directory = group.open_unified().map_err(cgroup_step("open the cgroup"))?;
     let affinity = InitialAffinity::take(&program.affinity.initial)?;
@@ -329,6 +335,11 @@ impl Drop for Visit {
             crate::log::warn(&format!("return to the own cgroup: {error}: {}", error.source));
         }
     }
+}
+
+/// Before a process is made in a pid namespace where others live already: it is born hidden from them (CVE-2016-9962).
+fn hide() -> Result<()> {
+    sys::cred::set_not_dumpable().map_err(step("become undumpable"))
 }
 
 /// A joined pid namespace counts for children only; returns the way back.

@@ -38,6 +38,11 @@ pub(crate) fn open(path: Option<&Path>, json: bool, debug: bool) -> Result<()> {
     Ok(())
 }
 
+/// Closes the file. The container's process does it before it closes every descriptor by its number.
+pub(crate) fn close() {
+    LOG.with_borrow_mut(|log| log.file = None);
+}
+
 /// Logs the error that ends the program, and says it on standard error too.
 pub(crate) fn fatal(message: &str) {
     if write("error", message) {

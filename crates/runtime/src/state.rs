@@ -54,6 +54,8 @@ pub struct Record {
     pub namespaces: u64,
     /// Whether the process has a pid namespace of its own, whose end takes every process with it.
     pub own_pid_namespace: bool,
+    /// Whether its processes have session keyrings of their own, apart from the caller's.
+    pub new_keyring: bool,
     /// The hooks that are still to run.
     pub hooks: Hooks,
 }

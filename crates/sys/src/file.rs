@@ -6,7 +6,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -298,6 +298,15 @@ pub fn tree_bytes(path: &Path) -> io::Result<u64> {
         }
     }
     Ok(bytes)
+}
+
+/// Opens what an `O_PATH` descriptor refers to, through this process's own procfs. Like the descriptor it is close-on-exec.
+///
+/// # Errors
+/// Those of open(2).
+pub fn reopen(path: &OwnedFd, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let name = format!("/proc/self/fd/{}", path.as_raw_fd());
+    rustix::fs::open(name.as_str(), flags | OFlags::CLOEXEC, Mode::empty())
 }
 
 /// Fills an array with random bytes (getrandom(2)).

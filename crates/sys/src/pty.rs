@@ -33,7 +33,7 @@ pub fn open_pair(root: impl AsFd, ptmx: &str) -> Result<Pair, Errno> {
     if stat.st_rdev != rustix::fs::makedev(5, 2) || file_system != DEVPTS_MAGIC {
         return Err(Errno::NODEV);
     }
-    let master = reopen(&path, flags)?;
+    let master = crate::file::reopen(&path, flags)?;
     rustix::pty::unlockpt(&master)?;
     let slave = rustix::pty::ioctl_tiocgptpeer(
         &master,
@@ -41,12 +41,6 @@ pub fn open_pair(root: impl AsFd, ptmx: &str) -> Result<Pair, Errno> {
     )?;
     let number = number(&master)?;
     Ok(Pair { master, slave, number })
-}
-
-/// Opens what an `O_PATH` descriptor refers to, through this process's own procfs.
-fn reopen(path: &OwnedFd, flags: OFlags) -> Result<OwnedFd, Errno> {
-    let name = format!("/proc/self/fd/{}", path.as_raw_fd());
-    rustix::fs::open(name.as_str(), flags | OFlags::CLOEXEC, Mode::empty())
 }
 
 /// ioctl_tty(2) `TIOCGPTN`.

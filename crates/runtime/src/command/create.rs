@@ -1,6 +1,7 @@
 //! `create` and `run`.
 
 use std::fs;
+use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -313,6 +314,7 @@ impl<'a> Creation<'a> {
             rdt: Vec::new(),
             namespaces: namespaces.bits(),
             own_pid_namespace: config::has_new_namespace(linux, NamespaceKind::Pid),
+            new_keyring: !self.parsed.is_on("no-new-keyring"),
             hooks: Hooks {
                 poststart: self.hooks().poststart,
                 poststop: self.hooks().poststop,
@@ -376,7 +378,10 @@ pub(super) fn connect_console(path: &str) -> Result<OwnedFd> {
 pub(super) fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let draft = path.with_file_name(format!(".{name}"));
-    fs::write(&draft, pid.to_string())
+    // In a directory of everybody a name may be a link that somebody has planted: the draft is always a new file.
+    let _ = fs::remove_file(&draft);
+    fs::File::create_new(&draft)
+        .and_then(|mut file| file.write_all(pid.to_string().as_bytes()))
         .and_then(|()| fs::rename(&draft, path))
         .map_err(step(format!("write the pid file `{}`", path.display())))
 }

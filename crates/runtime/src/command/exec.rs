@@ -83,7 +83,7 @@ fn start(
 ) -> Result<u8> {
     let context = ProgramContext {
         id: record.id.clone(),
-        new_keyring: false,
+        new_keyring: record.new_keyring,
         joins: true,
         keeps_groups: plan::keeps_groups(&spec.annotations),
         preserve_fds: parsed.number("preserve-fds")?.unwrap_or(0),

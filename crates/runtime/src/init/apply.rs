@@ -1,8 +1,6 @@
 //! Applies the operations of a plan, one after the other.
 
 use std::ffi::CString;
-use std::fs::File;
-use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -26,12 +24,14 @@ pub(super) struct Stage<'a> {
     root: Option<OwnedFd>,
     /// A procfs that this process has made itself and that no image can have touched (CVE-2025-52881).
     proc: Option<OwnedFd>,
+    /// The procfs at `/proc` and the sysfs at `/sys` that were mounted.
+    kernel: Vec<(PathBuf, OwnedFd)>,
     slave: Option<OwnedFd>,
 }
 
 impl<'a> Stage<'a> {
     pub(super) fn new(equipment: &'a Equipment) -> Self {
-        Self { equipment, root: None, proc: None, slave: None }
+        Self { equipment, root: None, proc: None, kernel: Vec::new(), slave: None }
     }
 
     /// Returns the terminal, if one was opened.
@@ -122,25 +122,38 @@ impl<'a> Stage<'a> {
             let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             match rustix::fs::openat(&parent, &name, flags, Mode::empty()) {
                 Err(Errno::NOENT) => {}
-                other => return other,
+                Ok(target) => {
+                    refuse_procfs(&target, &op.target)?;
+                    return Ok(target);
+                }
+                Err(error) => return Err(error),
             }
         }
         if op.links == Links::Refuse {
             // An image with a link at /proc would send labels and masks elsewhere (CVE-2019-19921, CVE-2023-27561).
             let flags = OFlags::PATH | OFlags::DIRECTORY;
-            match inroot::open_no_symlinks(root, &op.target, flags, Mode::empty()) {
-                Err(Errno::NOENT) => inroot::mkdir_all(root, &op.target, DIR_MODE),
+            let open = || inroot::open_no_symlinks(root, &op.target, flags, Mode::empty());
+            return match open() {
+                Err(Errno::NOENT) => {
+                    inroot::mkdir_all(root, &op.target, DIR_MODE)?;
+                    // Whoever shares the root may have put a link on the way meanwhile.
+                    open()
+                }
                 other => other,
-            }
-        } else if is_dir {
-            inroot::mkdir_all(root, &op.target, DIR_MODE)
-        } else {
-            inroot::create_file(root, &op.target, DIR_MODE)
+            };
         }
+        let target = if is_dir {
+            inroot::mkdir_all(root, &op.target, DIR_MODE)?
+        } else {
+            inroot::create_file(root, &op.target, DIR_MODE)?
+        };
+        refuse_procfs(&target, &op.target)?;
+        Ok(target)
     }
 
     fn mount(&mut self, op: MountOp) -> Outcome<()> {
         let label = op.label.clone();
+        self.kernel.retain(|(place, _)| !place.starts_with(&op.target));
         match &op.source {
             Source::Tree { tree, is_dir } => {
                 let target = self.target(&op, *is_dir).map_err(failed(label.clone()))?;
@@ -150,6 +163,7 @@ impl<'a> Stage<'a> {
                 let new = NewMount { kind, source, params, attributes: *attributes, changes };
                 self.mount_new(&op, &new, *copy_up).map_err(failed(label))
             }
+            // This one covers nothing.
             Source::Present { params, changes } => {
                 self.remount(&op.target, params, changes).map_err(failed(label))
             }
@@ -198,8 +212,10 @@ impl<'a> Stage<'a> {
             copy_up::copy(&target, &tree)?;
         }
         mount::attach(&tree, target)?;
-        if new.kind.as_c_str() == c"proc" && self.proc.is_none() {
-            self.proc = Some(tree);
+        if op.links == Links::Refuse
+            && ["proc", "sys"].iter().any(|name| op.target == Path::new(name))
+        {
+            self.kernel.push((op.target.clone(), tree));
         }
         Ok(())
     }
@@ -300,6 +316,9 @@ impl<'a> Stage<'a> {
     }
 
     fn proc(&mut self) -> Outcome<&OwnedFd> {
+        if let Some((_, tree)) = self.kernel.iter().find(|(place, _)| place == Path::new("proc")) {
+            return Ok(tree);
+        }
         if self.proc.is_none() {
             let own = mount::new_file_system(c"proc", Some(c"proc"), &[], Attr::empty())
                 .map_err(failed("make a private procfs"))?;
@@ -325,7 +344,7 @@ impl<'a> Stage<'a> {
         let mut null: Option<OwnedFd> = None;
         for path in paths {
             let what = || format!("mask `{path}`");
-            let target = match inroot::open(self.root()?, path, OFlags::PATH, Mode::empty()) {
+            let target = match self.covered(path) {
                 Ok(target) => target,
                 Err(Errno::NOENT | Errno::NOTDIR) => continue,
                 Err(error) => return Err(InitFailure::new(what(), error)),
@@ -352,6 +371,19 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
+    /// Opens what is to be masked or made read-only. What lies in the procfs or sysfs that was mounted above is looked up from that
+    /// mount: one who shares the root could move the directory that it is mounted on, and give the cover to a fake.
+    fn covered(&self, path: &str) -> Result<OwnedFd, Errno> {
+        let clean = inroot::clean(Path::new(path));
+        for (place, tree) in &self.kernel {
+            if let Ok(rest) = clean.strip_prefix(place) {
+                return inroot::open(tree, rest, OFlags::PATH, Mode::empty());
+            }
+        }
+        let root = self.root.as_ref().ok_or(Errno::BADF)?;
+        inroot::open(root, path, OFlags::PATH, Mode::empty())
+    }
+
     /// The container's null device: a character device 1:3 in a `/dev` that is no link (CVE-2025-31133).
     fn null(&self) -> Outcome<OwnedFd> {
         let what = "open `/dev/null`";
@@ -373,7 +405,7 @@ impl<'a> Stage<'a> {
             mount::set_attributes(&tree, false, &Change::set(Attr::RDONLY))?;
             mount::attach(tree, target)
         };
-        match inroot::open(self.root()?, path, OFlags::PATH, Mode::empty()) {
+        match self.covered(path) {
             Ok(target) => apply(target).map_err(failed(format!("make `{path}` read-only"))),
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(()),
             Err(error) => Err(InitFailure::new(format!("make `{path}` read-only"), error)),
@@ -449,15 +481,16 @@ fn make_node(base: &OwnedFd, relative: &Path, node: &Node) -> Result<(), Errno> 
     rustix::fs::chownat(parent, name, Some(owner), Some(group), AtFlags::SYMLINK_NOFOLLOW)
 }
 
+/// Refuses a target that a link of the image has led into procfs (CVE-2025-52881); what may be mounted there by its own name was
+/// checked with the configuration.
+fn refuse_procfs(target: &OwnedFd, name: &Path) -> Result<(), Errno> {
+    if !name.starts_with("proc") && rustix::fs::fstatfs(target)?.f_type == PROC_MAGIC {
+        return Err(Errno::LOOP);
+    }
+    Ok(())
+}
+
 /// Refuses a file that is not of procfs.
 pub(super) fn verified_proc(file: OwnedFd) -> Result<OwnedFd, Errno> {
     if rustix::fs::fstatfs(&file)?.f_type == PROC_MAGIC { Ok(file) } else { Err(Errno::NODEV) }
-}
-
-/// Writes into a file of this process's own procfs directory.
-pub(super) fn write_own(proc: &OwnedFd, path: &str, value: &str) -> Result<(), Errno> {
-    let file = inroot::open_same_mount(proc, path, OFlags::WRONLY, Mode::empty())?;
-    let mut file = File::from(verified_proc(file)?);
-    file.write_all(value.as_bytes())
-        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
 }

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{Gid, Mode, Uid};
+use rustix::fs::{Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 use sys::clone::CStringArray;
 use sys::cred::{self, Sets};
@@ -26,11 +26,12 @@ pub(super) fn run(
     equipment: &mut Equipment,
 ) -> Outcome<Infallible> {
     session(&program, slave)?;
-    limits(&program)?;
+    limits(&program, &std::mem::take(&mut equipment.labels))?;
     if program.no_new_privileges {
         cred::set_no_new_privileges().map_err(failed("set no_new_privs"))?;
     }
     own_standard_streams(&program);
+    close_descriptors(&program, equipment)?;
     identity(&program)?;
     let path = prepare_exec(&program)?;
     let env = environment(&program);
@@ -61,30 +62,23 @@ fn session(program: &Program, slave: Option<OwnedFd>) -> Outcome<()> {
     }
     if let Some(name) = &program.keyring {
         match sys::namespace::join_session_keyring(name) {
-            // Kernels without keyrings, and outer filters; the quota of keys counts as well.
-            Ok(()) | Err(Errno::NOSYS | Errno::PERM | Errno::ACCESS | Errno::DQUOT) => {}
+            // Kernels without keyrings, and outer filters. With the quota of keys used up the program would get the caller's keyring.
+            Ok(()) | Err(Errno::NOSYS | Errno::PERM | Errno::ACCESS) => {}
             Err(error) => return Err(InitFailure::new("join a session keyring", error)),
         }
     }
     Ok(())
 }
 
-fn limits(program: &Program) -> Outcome<()> {
+fn limits(program: &Program, labels: &[(OwnedFd, String)]) -> Outcome<()> {
     for (number, soft, hard) in &program.rlimits {
         let name = sys::rlimit::NAMES[*number as usize];
         let what = || format!("set RLIMIT_{name} to soft {soft}, hard {hard}");
         sys::rlimit::set(*number, *soft, *hard).map_err(|errno| failed(what())(errno))?;
     }
-    let labels = [
-        ("thread-self/attr/apparmor/exec", &program.apparmor, "exec "),
-        ("thread-self/attr/exec", &program.selinux, ""),
-    ];
-    let labelled = labels.iter().any(|(_, label, _)| !label.is_empty());
-    if labelled {
-        let proc = private_proc()?;
-        for (file, label, verb) in labels.iter().filter(|(_, label, _)| !label.is_empty()) {
-            write_label(&proc, file, &format!("{verb}{label}"))?;
-        }
+    for (file, label) in labels {
+        rustix::io::write(file, label.as_bytes())
+            .map_err(failed(format!("set the security label `{label}`")))?;
     }
     if let Some(domain) = program.personality {
         sys::namespace::set_personality(domain).map_err(failed("set the personality"))?;
@@ -106,26 +100,31 @@ fn limits(program: &Program) -> Outcome<()> {
     Ok(())
 }
 
-/// A procfs of this process's own making, so that no mount of the container stands in for it.
-fn private_proc() -> Outcome<OwnedFd> {
-    sys::mount::new_file_system(c"proc", Some(c"proc"), &[], sys::mount::Attr::empty())
-        .map_err(failed("make a private procfs"))
-}
-
-fn write_label(proc: &OwnedFd, file: &str, label: &str) -> Outcome<()> {
-    let own = format!("{}/task/{}", rustix::process::getpid().as_raw_nonzero(), thread_id());
-    let path = file.replace("thread-self", &own);
-    let result = apply::write_own(proc, &path, label);
-    // Older kernels have one file for all security modules.
-    let result = match result {
-        Err(Errno::NOENT) => apply::write_own(proc, &path.replace("apparmor/", ""), label),
-        other => other,
-    };
-    result.map_err(failed(format!("set the security label `{label}`")))
-}
-
-fn thread_id() -> i32 {
-    rustix::thread::gettid().as_raw_nonzero().get()
+/// Opens the files of this process that take its security labels: through the host's procfs, before anything of the image is mounted,
+/// so that nothing can stand in for them (CVE-2019-16884, CVE-2025-52881). They are written when the rest is done.
+pub(super) fn open_labels(program: &Program) -> Outcome<Vec<(OwnedFd, String)>> {
+    let mut labels = Vec::new();
+    let wanted = [
+        (c"/proc/thread-self/attr/apparmor/exec", &program.apparmor, "exec "),
+        (c"/proc/thread-self/attr/exec", &program.selinux, ""),
+    ];
+    for (path, label, verb) in wanted {
+        if label.is_empty() {
+            continue;
+        }
+        let open = |path| rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
+        let file = match open(path) {
+            // Older kernels have one file for all security modules.
+            Err(Errno::NOENT) => open(c"/proc/thread-self/attr/exec"),
+            other => other,
+        };
+        let label = format!("{verb}{label}");
+        let file = file
+            .and_then(apply::verified_proc)
+            .map_err(failed(format!("open the file for the security label `{label}`")))?;
+        labels.push((file, label));
+    }
+    Ok(labels)
 }
 
 /// Gives pipes and terminals to the user, as runc does: programs reopen `/dev/stdout`.
@@ -209,11 +208,18 @@ fn prepare_exec(program: &Program) -> Outcome<CString> {
     let name = program.args.strings().first();
     let name = name.ok_or_else(|| InitFailure::sentence("process.args must not be empty"))?;
     let path = program.env.iter().rev().find_map(|entry| entry.to_bytes().strip_prefix(b"PATH="));
-    let found = lookup::program(name, path)?;
-    // Everything but the standard streams and what was asked for ends at execve.
-    sys::clone::close_on_exec_from(program.preserve_fds.saturating_add(3))
-        .map_err(failed("close descriptors"))?;
-    Ok(found)
+    lookup::program(name, path)
+}
+
+/// Closes whatever is left of the runtime and of its caller. To be close-on-exec is not enough: until then `/proc/self/fd/N` as the
+/// directory or the program leads into the host (CVE-2024-21626).
+fn close_descriptors(program: &Program, equipment: &mut Equipment) -> Outcome<()> {
+    equipment.console_socket = None;
+    crate::log::close();
+    let keep = equipment.fifo.iter().map(AsFd::as_fd).chain(equipment.channel.descriptor());
+    let keep: Vec<_> = keep.collect();
+    sys::clone::close_from(program.preserve_fds.saturating_add(3), &keep)
+        .map_err(failed("close descriptors"))
 }
 
 fn filter(program: &Program, equipment: &Equipment) -> Outcome<()> {

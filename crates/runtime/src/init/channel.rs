@@ -53,6 +53,11 @@ impl Channel {
         self.0 = None;
     }
 
+    /// The descriptor, while it is open.
+    pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.0.as_ref().map(AsFd::as_fd)
+    }
+
     fn fd(&self) -> io::Result<BorrowedFd<'_>> {
         self.0.as_ref().map(AsFd::as_fd).ok_or_else(|| io::ErrorKind::NotConnected.into())
     }

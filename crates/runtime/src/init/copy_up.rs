@@ -48,14 +48,23 @@ fn copy_entry(from: &OwnedFd, name: &std::ffi::CStr, to: &OwnedFd) -> Result<(),
     Ok(())
 }
 
+/// Opens a regular file and never anything else: a device that took its place since the directory was read would be opened by root.
+fn open_regular(from: impl AsFd, name: &std::ffi::CStr) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let path = rustix::fs::openat(from, name, flags, Mode::empty())?;
+    if FileType::from_raw_mode(rustix::fs::fstat(&path)?.st_mode) != FileType::RegularFile {
+        return Err(Errno::STALE);
+    }
+    sys::file::reopen(&path, OFlags::RDONLY)
+}
+
 fn copy_file(
     from: impl AsFd,
     name: &std::ffi::CStr,
     to: impl AsFd,
     mode: Mode,
 ) -> Result<(), Errno> {
-    let read = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let mut source = std::fs::File::from(rustix::fs::openat(from, name, read, Mode::empty())?);
+    let mut source = std::fs::File::from(open_regular(from, name)?);
     let write = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let mut target = std::fs::File::from(rustix::fs::openat(to, name, write, mode)?);
     let io = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);

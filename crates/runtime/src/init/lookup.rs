@@ -4,7 +4,7 @@ use std::ffi::{CStr, CString, OsStr};
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 
-use rustix::fs::{Access, AtFlags, CWD, FileType};
+use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::{InitFailure, describe};
@@ -60,12 +60,20 @@ fn check(path: &CStr) -> Result<(), Errno> {
 
 /// Returns the home directory of a user by the container's `/etc/passwd`; `/` if it is not told there.
 pub(super) fn home(uid: u32) -> CString {
-    let home = std::fs::File::open("/etc/passwd").ok().and_then(|file| {
+    let home = regular_file(c"/etc/passwd").ok().and_then(|file| {
         let mut text = Vec::new();
         file.take(1 << 20).read_to_end(&mut text).ok()?;
         home_in(&text, uid)
     });
     home.unwrap_or_else(|| c"/".to_owned())
+}
+
+/// Opens a file of the image, which may be a pipe that nobody ever writes into, or a device.
+fn regular_file(path: &CStr) -> Result<std::fs::File, Errno> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::empty())?;
+    let kind = FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode);
+    if kind == FileType::RegularFile { Ok(file.into()) } else { Err(Errno::INVAL) }
 }
 
 fn home_in(passwd: &[u8], uid: u32) -> Option<CString> {

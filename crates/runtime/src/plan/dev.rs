@@ -8,7 +8,7 @@ use types::oci::runtime::{Device, Linux, NamespaceKind, Spec};
 
 use super::{Op, c_string};
 use crate::config;
-use crate::error::{Result, step};
+use crate::error::{Error, Result, step};
 
 /// One device node.
 #[derive(Debug)]
@@ -89,6 +89,12 @@ fn bind_hosts(node: &mut Node) -> Result<()> {
     let path = format!("/{}", node.path.display());
     let tree = sys::mount::clone_tree(&c_string(&path)?, false)
         .map_err(step(format!("open the device `{path}`")))?;
+    let stat = rustix::fs::fstat(&tree).map_err(step(format!("look at the device `{path}`")))?;
+    if FileType::from_raw_mode(stat.st_mode) != node.kind || stat.st_rdev != node.device {
+        let (major, minor) = (rustix::fs::major(node.device), rustix::fs::minor(node.device));
+        let text = format!("`{path}` is not the device {major}:{minor} that linux.devices says");
+        return Err(Error::Config(text));
+    }
     node.bind = Some(tree);
     Ok(())
 }

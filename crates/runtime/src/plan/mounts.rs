@@ -14,6 +14,8 @@ use super::{Op, Request, base_propagation, c_string};
 use crate::error::{Error, Result, step};
 use crate::log;
 
+const PROC_MAGIC: i64 = 0x9fa0;
+
 /// One mount.
 #[derive(Debug)]
 pub(crate) struct MountOp {
@@ -85,7 +87,7 @@ pub(super) fn plan(
         } else if is_bind(mount, &options) {
             bind(mount, target, &options, linux, request.bundle, &mut maps)?
         } else if matches!(mount.kind.as_str(), "cgroup" | "cgroup2") {
-            cgroup(target, &options, request)?
+            cgroup(target, &options, linux, request)?
         } else {
             new(mount, target, &options, linux)?
         };
@@ -155,11 +157,22 @@ fn bind(
     if options.id_mapped || !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty() {
         maps.apply(&tree, mount, options, linux)?;
     }
+    if target == Path::new("proc")
+        && rustix::fs::fstatfs(&tree).map_err(step(label.clone()))?.f_type != PROC_MAGIC
+    {
+        return Err(not_proc(mount));
+    }
     let stat = rustix::fs::fstat(&tree).map_err(step(label.clone()))?;
     let is_dir = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
     let source = Source::Tree { tree, is_dir };
     let links = if options.target_no_follow { Links::NotLast } else { Links::Follow };
     Ok(Op::Mount(Box::new(MountOp { target, source, label, links })))
+}
+
+/// A fake of procfs would take labels and settings that are meant for the kernel (CVE-2019-16884). runc's words.
+fn not_proc(mount: &Mount) -> Error {
+    let target = &mount.destination;
+    Error::Config(format!("{target:?} cannot be mounted because it is not of type proc"))
 }
 
 /// A bind mount has no parameters: mount(2) drops them without a word.
@@ -231,6 +244,9 @@ fn new(mount: &Mount, target: PathBuf, options: &Options, linux: &Linux) -> Resu
     if mount.kind.is_empty() {
         return Err(Error::Config(format!("the mount at {:?} has no type", mount.destination)));
     }
+    if target == Path::new("proc") && mount.kind != "proc" {
+        return Err(not_proc(mount));
+    }
     if options.id_mapped || !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty() {
         let text = format!(
             "uidMappings and gidMappings are supported only for bind mounts, not for {:?}",
@@ -276,9 +292,13 @@ fn new(mount: &Mount, target: PathBuf, options: &Options, linux: &Linux) -> Resu
     })))
 }
 
-fn cgroup(target: PathBuf, options: &Options, request: &Request<'_>) -> Result<Op> {
+fn cgroup(target: PathBuf, options: &Options, linux: &Linux, request: &Request<'_>) -> Result<Op> {
     if request.group.is_version_2() {
         let label = format!("mount `cgroup2` at `/{}`", target.display());
+        let has = |kind| crate::config::has_namespace(linux, kind);
+        if has(NamespaceKind::User) && !has(NamespaceKind::Cgroup) {
+            return own_group(target, label, options, request);
+        }
         return Ok(Op::Mount(Box::new(MountOp {
             target,
             label,
@@ -299,6 +319,27 @@ fn cgroup(target: PathBuf, options: &Options, request: &Request<'_>) -> Result<O
         add_hierarchy(place, options, &mut view)?;
     }
     Ok(Op::Cgroup(Box::new(view)))
+}
+
+/// Root of a user namespace could write into every group that the owner of the namespace may write into, if it saw them
+/// (CVE-2023-25809): without a cgroup namespace it gets its own group, read-only.
+fn own_group(
+    target: PathBuf,
+    label: String,
+    options: &Options,
+    request: &Request<'_>,
+) -> Result<Op> {
+    let directory = request.group.unified().unwrap_or(Path::new("/sys/fs/cgroup"));
+    let tree = sys::mount::clone_tree(&c_string(&directory.display().to_string())?, false)
+        .map_err(step(label.clone()))?;
+    let change = Change {
+        set: options.set | Attr::RDONLY,
+        propagation: Some(sys::mount::Propagation::Private),
+        ..Change::default()
+    };
+    sys::mount::set_attributes(&tree, true, &change).map_err(step(label.clone()))?;
+    let source = Source::Tree { tree, is_dir: true };
+    Ok(Op::Mount(Box::new(MountOp { target, source, label, links: Links::Follow })))
 }
 
 /// A copy of the group's own directory shows the same as a new mount of the hierarchy in the container's cgroup namespace, for
