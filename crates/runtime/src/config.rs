@@ -170,12 +170,9 @@ fn validate_namespaces(linux: &Linux) -> Result<()> {
             return invalid(format!("namespace path {:?} is not absolute", namespace.path));
         }
     }
-    if !has_namespace(linux, NamespaceKind::Mount) {
-        return invalid("a container needs a mount namespace");
-    }
     let user = has_namespace(linux, NamespaceKind::User);
     if has_new_namespace(linux, NamespaceKind::User)
-        && (linux.uid_mappings.is_empty() || linux.gid_mappings.is_empty())
+        && linux.uid_mappings.is_empty() != linux.gid_mappings.is_empty()
     {
         return invalid("user namespaces enabled, but no uid and gid mappings found");
     }

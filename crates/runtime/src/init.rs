@@ -206,8 +206,18 @@ fn become_mapped_root() -> Outcome<()> {
     cred::set_not_dumpable().map_err(failed("become undumpable"))
 }
 
+fn change_root(root: &OwnedFd) -> Result<(), Errno> {
+    rustix::process::fchdir(root)?;
+    rustix::process::chroot(c".")?;
+    rustix::process::chdir(c"/")
+}
+
 fn join(joins: Vec<Join>) -> Outcome<()> {
     for join in joins {
+        if join.kind.is_empty() {
+            change_root(&join.fd).map_err(failed(format!("change the root to `{}`", join.path)))?;
+            continue;
+        }
         sys::namespace::join(&join.fd, join.kind)
             .map_err(failed(format!("join the namespace `{}`", join.path)))?;
         if join.kind == Namespaces::USER {

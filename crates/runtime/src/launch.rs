@@ -11,6 +11,7 @@ use types::oci::runtime::State;
 use crate::error::{Error, Result, cgroup_step, step};
 use crate::init::{self, Channel, Equipment, Message};
 use crate::plan::{Join, Plan, Program};
+use crate::seccomp::Filter;
 
 /// A process that was made. Dropped before [`Launched::keep`], it is killed and reaped.
 #[derive(Debug)]
@@ -83,11 +84,33 @@ pub(crate) struct ListenerTarget {
     pub(crate) path: String,
     pub(crate) metadata: String,
     pub(crate) state: Option<State>,
+    /// Whether the container depends on a reader.
+    pub(crate) needed: bool,
 }
 
 impl ListenerTarget {
-    /// OCI runtime-spec config-linux.md#containerprocessstate.
+    /// Who gets the listener of a filter.
+    pub(crate) fn of(filter: Option<&Filter>, state: State) -> Self {
+        Self {
+            path: filter.map(|f| f.listener_path.clone()).unwrap_or_default(),
+            metadata: filter.map(|f| f.listener_metadata.clone()).unwrap_or_default(),
+            state: Some(state),
+            needed: filter.is_some_and(|f| f.notifies),
+        }
+    }
+
     fn send(&self, fds: &[OwnedFd], pid: Pid) -> Result<()> {
+        match self.send_state(fds, pid) {
+            Err(error) if !self.needed => {
+                crate::log::warn(&types::Chain(&error).to_string());
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    /// OCI runtime-spec config-linux.md#containerprocessstate.
+    fn send_state(&self, fds: &[OwnedFd], pid: Pid) -> Result<()> {
         let what = || format!("send the seccomp listener to `{}`", self.path);
         let socket = sys::scm::connect(self.path.as_ref()).map_err(step(what()))?;
         let pid = pid.as_raw_nonzero().get();

@@ -54,7 +54,7 @@ pub(crate) struct Plan {
     pub(crate) program: Option<Program>,
 }
 
-/// A namespace to join.
+/// A namespace to join, or with no kind a root to change to.
 #[derive(Debug)]
 pub(crate) struct Join {
     pub(crate) kind: Namespaces,
@@ -67,6 +67,10 @@ pub(crate) struct Join {
 pub(crate) enum Op {
     /// Cuts the copied mount table off from the host's: nothing below may travel back.
     Propagate(Propagation),
+    /// Opens the root file system of a container that shares the host's mount namespace.
+    OpenRoot(CString),
+    /// Makes it the root.
+    ChangeRoot,
     /// Puts the root file system, a detached tree, at its own path.
     AttachRoot { tree: OwnedFd, path: CString },
     /// One of `mounts`.
@@ -122,9 +126,14 @@ pub(crate) fn build(spec: &Spec, request: &Request<'_>) -> Result<Plan> {
     refuse_disabled(linux)?;
     let Spaces { new, join_pid, join_user, joins } = namespaces(linux)?;
     let mut ops = Vec::with_capacity(spec.mounts.len() + 24);
-    root_ops(spec, linux, request, &mut ops)?;
-    mounts::plan(spec, linux, request, &mut ops)?;
-    dev::plan(spec, linux, &mut ops)?;
+    let shares_mounts = !config::has_namespace(linux, NamespaceKind::Mount);
+    if shares_mounts {
+        shared_mounts(spec, linux, request, &mut ops)?;
+    } else {
+        root_ops(spec, linux, request, &mut ops)?;
+        mounts::plan(spec, linux, request, &mut ops)?;
+        dev::plan(spec, linux, &mut ops)?;
+    }
     console_op(spec, &mut ops);
     hook_ops(spec, &mut ops);
     work_directory(spec, &mut ops);
@@ -141,8 +150,12 @@ pub(crate) fn build(spec: &Spec, request: &Request<'_>) -> Result<Plan> {
     if spec.root.as_ref().is_some_and(|root| root.readonly) {
         ops.push(Op::RootReadOnly);
     }
-    ops.push(if request.no_pivot { Op::MoveRoot } else { Op::Pivot });
-    if let Some(op) = root_propagation(linux) {
+    ops.push(match (shares_mounts, request.no_pivot) {
+        (true, _) => Op::ChangeRoot,
+        (false, true) => Op::MoveRoot,
+        (false, false) => Op::Pivot,
+    });
+    if let Some(op) = root_propagation(linux).filter(|_| !shares_mounts) {
         ops.push(op);
     }
     if !spec.hostname.is_empty() {
@@ -255,6 +268,14 @@ fn maps(linux: &Linux) -> Option<(String, String)> {
     if !config::has_new_namespace(linux, NamespaceKind::User) {
         return None;
     }
+    if linux.uid_mappings.is_empty() && linux.gid_mappings.is_empty() {
+        // Nobody but the caller, who is root inside: what an unprivileged user could have as well.
+        let own = |id: u32| format!("0 {id} 1\n");
+        return Some((
+            own(rustix::process::geteuid().as_raw()),
+            own(rustix::process::getegid().as_raw()),
+        ));
+    }
     Some((idmap::lines(&linux.uid_mappings), idmap::lines(&linux.gid_mappings)))
 }
 
@@ -297,6 +318,33 @@ fn root_ops(spec: &Spec, linux: &Linux, request: &Request<'_>, ops: &mut Vec<Op>
     sys::mount::set_attributes(&tree, true, &change).map_err(step(what))?;
     ops.push(Op::Propagate(own));
     ops.push(Op::AttachRoot { tree, path });
+    Ok(())
+}
+
+/// Without a mount namespace the container is a changed root and nothing is mounted: that would be done to the host.
+fn shared_mounts(
+    spec: &Spec,
+    linux: &Linux,
+    request: &Request<'_>,
+    ops: &mut Vec<Op>,
+) -> Result<()> {
+    if !linux.masked_paths.is_empty() || !linux.readonly_paths.is_empty() {
+        let text = "unable to restrict sys entries without a private MNT namespace";
+        return Err(Error::Config(text.into()));
+    }
+    let terminal = spec.process.as_ref().is_some_and(|process| process.terminal);
+    let refused = [
+        (spec.root.as_ref().is_some_and(|root| root.readonly), "root.readonly"),
+        (terminal, "process.terminal"),
+        (!linux.devices.is_empty(), "linux.devices"),
+    ];
+    if let Some((_, what)) = refused.iter().find(|(given, _)| *given) {
+        return Err(Error::Config(format!("`{what}` needs a mount namespace")));
+    }
+    if !spec.mounts.is_empty() {
+        crate::log::warn("ignoring `mounts`: the container shares the host's mount namespace");
+    }
+    ops.push(Op::OpenRoot(c_string(&rootfs(spec, request.bundle)?.display().to_string())?));
     Ok(())
 }
 

@@ -31,6 +31,8 @@ pub struct Filter {
     pub listener_path: String,
     /// What goes with it.
     pub listener_metadata: String,
+    /// Whether a rule notifies: without the listener such calls would hang.
+    pub notifies: bool,
 }
 
 /// The architectures whose numbers are known.
@@ -285,7 +287,9 @@ pub fn compile(profile: &Seccomp) -> Result<Filter> {
     }
     Ok(Filter {
         program,
-        flags: flags(profile, notifies)?,
+        // Who names a listener hears of it, whether or not a rule notifies.
+        flags: flags(profile, !profile.listener_path.is_empty())?,
+        notifies,
         listener_path: profile.listener_path.clone(),
         listener_metadata: profile.listener_metadata.clone(),
     })

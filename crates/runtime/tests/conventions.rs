@@ -88,3 +88,81 @@ fn privileged_poststart_comes_after_the_program() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(fs::read_to_string(&seen).unwrap().trim(), "sleep");
 }
+
+#[test]
+fn privileged_a_listener_is_told_even_without_notifications() {
+    let Some(mut bench) = Bench::new("idlelistener", &["true"]) else { return };
+    let path = bench.dir.path().join("listener");
+    bench.spec["linux"]["seccomp"] = json!({
+        "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": path, "listenerMetadata": "some words",
+    });
+    // Without a reader the container runs all the same: nothing depends on it.
+    let (code, _, err) = bench.foreground();
+    assert_eq!(code, 0, "{err}");
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let (code, _, err) = bench.foreground();
+    assert_eq!(code, 0, "{err}");
+    listener.set_nonblocking(true).unwrap();
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut stream, &mut text).unwrap();
+    let told: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(told["metadata"], "some words");
+    assert_eq!(told["state"]["status"], "creating");
+    assert_eq!(told["fds"], json!(["seccompFd"]));
+}
+
+#[test]
+fn privileged_a_user_namespace_without_maps_has_the_caller_alone() {
+    let Some(mut bench) = Bench::new("nomaps", &["cat", "/proc/self/uid_map"]) else { return };
+    let spaces = bench.spec["linux"]["namespaces"].as_array_mut().unwrap();
+    spaces.push(json!({ "type": "user" }));
+    let (code, out, err) = bench.foreground();
+    assert_eq!(code, 0, "{err}");
+    assert_eq!(out.split_whitespace().collect::<Vec<_>>(), ["0", "0", "1"]);
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn privileged_sysfs_is_the_hosts_where_no_other_can_be_had() {
+    let script =
+        "test -d /sys/class/net && ! mkdir /sys/fs/cgroup/x 2>/dev/null; stat -f -c %T /sys";
+    let Some(mut bench) = Bench::new("hostsysfs", &["sh", "-c", script]) else { return };
+    bench.applet("mkdir");
+    bench.applet("test");
+    bench.spec["linux"]["namespaces"] =
+        json!([{ "type": "pid" }, { "type": "mount" }, { "type": "user" }]);
+    bench.spec.as_object_mut().unwrap().remove("hostname");
+    let mounts = bench.spec["mounts"].as_array_mut().unwrap();
+    mounts.retain(|mount| mount["type"] != "cgroup");
+    let (code, out, err) = bench.foreground();
+    assert_eq!((code, out.as_str()), (0, "sysfs\n"), "{err}");
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn privileged_a_container_in_the_hosts_mount_namespace_is_a_changed_root() {
+    let Some(mut bench) = Bench::new("hostmounts", &["sh", "-c", "ls /; exec sleep 60"]) else {
+        return;
+    };
+    bench.spec["linux"] = json!({
+        "cgroupsPath": harness::cgroups_path(&bench.id), "namespaces": [{ "type": "pid" }],
+    });
+    bench.spec.as_object_mut().unwrap().remove("hostname");
+    assert!(bench.create(&[]).status.success(), "{}", bench.output());
+    let pid = bench.state()["pid"].as_i64().unwrap();
+    let own = fs::read_link("/proc/self/ns/mnt").unwrap();
+    assert_eq!(fs::read_link(format!("/proc/{pid}/ns/mnt")).unwrap(), own);
+    assert!(bench.run(&["start", &bench.id]).status.success());
+    bench.wait_for("the root", || bench.output().contains("bin\n"));
+    let output = bench.run(&["exec", &bench.id, "ls", "/"]);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "bin\ndev\netc\nproc\nsys\ntmp\n");
+    assert!(bench.run(&["delete", "--force", &bench.id]).status.success());
+    bench.assert_nothing_left();
+    // What could only be had by changing the host's mounts is refused.
+    bench.spec["linux"]["maskedPaths"] = json!(["/proc/keys"]);
+    let output = bench.create(&[]);
+    assert!(!output.status.success());
+    assert!(bench.log().contains("without a private MNT namespace"), "{}", bench.log());
+    bench.assert_nothing_left();
+}

@@ -255,11 +255,7 @@ impl<'a> Creation<'a> {
 
     fn listener(&self, plan: &plan::Plan) -> ListenerTarget {
         let filter = plan.program.as_ref().and_then(|program| program.seccomp.as_ref());
-        ListenerTarget {
-            path: filter.map(|f| f.listener_path.clone()).unwrap_or_default(),
-            metadata: filter.map(|f| f.listener_metadata.clone()).unwrap_or_default(),
-            state: Some(self.state(Status::Creating, 0)),
-        }
+        ListenerTarget::of(filter, self.state(Status::Creating, 0))
     }
 
     fn console_socket(&self, terminal: bool, inner: Option<OwnedFd>) -> Result<Option<OwnedFd>> {

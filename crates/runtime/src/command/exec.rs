@@ -90,11 +90,7 @@ fn start(
         ..ProgramContext::default()
     };
     let program = plan::of_process(process, spec.linux.as_ref(), &context)?;
-    let listener = ListenerTarget {
-        path: program.seccomp.as_ref().map(|f| f.listener_path.clone()).unwrap_or_default(),
-        metadata: program.seccomp.as_ref().map(|f| f.listener_metadata.clone()).unwrap_or_default(),
-        state: Some(dir.state(record)),
-    };
+    let listener = ListenerTarget::of(program.seccomp.as_ref(), dir.state(record));
     let detached = parsed.is_on("detach");
     let (master, slave) = terminal(parsed, record, process, detached)?;
     let foreground =
@@ -282,6 +278,14 @@ fn namespaces(record: &Record) -> Result<(Option<OwnedFd>, Vec<Join>)> {
         } else if !is_own(&fd, name) {
             joins.push(Join { kind, fd, path });
         }
+    }
+    if !recorded.contains(Namespaces::MOUNT) {
+        // The container is only a changed root.
+        let path = format!("/proc/{}/root", record.pid);
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(&path, flags, Mode::empty())
+            .map_err(step(format!("open the root `{path}`")))?;
+        joins.push(Join { kind: Namespaces::empty(), fd, path });
     }
     Ok((pid, joins))
 }

@@ -49,6 +49,14 @@ impl<'a> Stage<'a> {
                 mount::set_path_attributes(c"/", true, &Change::propagation(kind))
                     .map_err(failed("cut the mounts off from the host"))
             }
+            Op::OpenRoot(path) => {
+                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                let root = rustix::fs::open(&path, flags, Mode::empty());
+                let what = format!("open the root `{}`", path.to_string_lossy());
+                self.root = Some(root.map_err(failed(what))?);
+                Ok(())
+            }
+            Op::ChangeRoot => super::change_root(self.root()?).map_err(failed("change the root")),
             Op::AttachRoot { tree, path } => {
                 let attached = match mount::attach_at(&tree, &path) {
                     // The root of a user namespace may be kept out by a directory on the way; its own "/" is always in reach.
@@ -203,8 +211,15 @@ impl<'a> Stage<'a> {
         {
             params.push(Param { key: c"mode", value: Some(mode) });
         }
-        let tree =
-            mount::new_file_system(new.kind, new.source.as_deref(), &params, new.attributes)?;
+        let tree = match mount::new_file_system(
+            new.kind,
+            new.source.as_deref(),
+            &params,
+            new.attributes,
+        ) {
+            Err(Errno::PERM) if new.kind.as_c_str() == c"sysfs" => hosts_sysfs(new.attributes)?,
+            other => other?,
+        };
         for (recursive, change) in new.changes {
             mount::set_attributes(&tree, *recursive, change)?;
         }
@@ -411,6 +426,14 @@ impl<'a> Stage<'a> {
             Err(error) => Err(InitFailure::new(format!("make `{path}` read-only"), error)),
         }
     }
+}
+
+/// In a user namespace sysfs cannot be mounted without a network namespace of its own; then it is the host's with all that is mounted
+/// in it, read-only.
+fn hosts_sysfs(attributes: Attr) -> Result<OwnedFd, Errno> {
+    let tree = mount::clone_tree(c"/sys", true)?;
+    mount::set_attributes(&tree, true, &Change::set(attributes | Attr::RDONLY))?;
+    Ok(tree)
 }
 
 struct NewMount<'a> {
