@@ -212,7 +212,7 @@ fn validate_sysctl(linux: &Linux) -> Result<()> {
         "kernel.msg_next_id",
     ];
     for key in linux.sysctl.keys() {
-        let dotted = key.replace('/', ".");
+        let dotted = dotted(key);
         if dotted.split('.').any(|part| part.is_empty() || part == "..") {
             return invalid(format!("sysctl {key:?} is malformed"));
         }
@@ -222,6 +222,11 @@ fn validate_sysctl(linux: &Linux) -> Result<()> {
             NamespaceKind::Network
         } else if dotted == "kernel.domainname" {
             NamespaceKind::Uts
+        } else if dotted == "kernel.hostname" && has_namespace(linux, NamespaceKind::Uts) {
+            let text = format!(
+                "sysctl {key:?} is not allowed as it conflicts with the OCI \"hostname\" field"
+            );
+            return invalid(text);
         } else if dotted.starts_with("user.") {
             NamespaceKind::User
         } else {
@@ -230,11 +235,39 @@ fn validate_sysctl(linux: &Linux) -> Result<()> {
         if !has_namespace(linux, needed) {
             return invalid(format!(
                 "sysctl {key:?} is not allowed in the hosts {} namespace",
-                format!("{needed:?}").to_lowercase()
+                needed.as_str()
             ));
+        }
+        if needed == NamespaceKind::Network && joins_own(linux, needed, "net") {
+            return invalid(format!("sysctl {key:?} not allowed in host network namespace"));
         }
     }
     Ok(())
+}
+
+/// sysctl(8): a key whose first separator is a slash has its dots and slashes the other way round.
+pub(crate) fn dotted(key: &str) -> String {
+    let first = key.find(['.', '/']).map(|at| key.as_bytes()[at]);
+    if first != Some(b'/') {
+        return key.to_owned();
+    }
+    key.chars()
+        .map(|letter| match letter {
+            '.' => '/',
+            '/' => '.',
+            other => other,
+        })
+        .collect()
+}
+
+/// Tells whether a namespace is "joined" that is the runtime's own.
+fn joins_own(linux: &Linux, kind: NamespaceKind, name: &str) -> bool {
+    let mut joined = linux.namespaces.iter().filter(|ns| ns.kind == kind && !ns.path.is_empty());
+    joined.any(|namespace| {
+        let own = rustix::fs::stat(format!("/proc/self/ns/{name}"));
+        let theirs = rustix::fs::stat(&namespace.path);
+        matches!((own, theirs), (Ok(a), Ok(b)) if (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino))
+    })
 }
 
 fn validate_devices(linux: &Linux) -> Result<()> {

@@ -1,6 +1,6 @@
 //! Applies the operations of a plan, one after the other.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -344,8 +344,12 @@ impl<'a> Stage<'a> {
 
     fn sysctl(&mut self, key: &str, value: &str) -> Outcome<()> {
         let what = format!("set the sysctl `{key}`");
-        // A key with a slash has its dots as part of names.
-        let path = if key.contains('/') { key.to_owned() } else { key.replace('.', "/") };
+        let swapped = |letter| match letter {
+            '.' => '/',
+            '/' => '.',
+            other => other,
+        };
+        let path: String = crate::config::dotted(key).chars().map(swapped).collect();
         let path = PathBuf::from("sys").join(path);
         let file = inroot::open_same_mount(self.proc()?, &path, OFlags::WRONLY, Mode::empty())
             .and_then(verified_proc)
@@ -493,7 +497,8 @@ fn make_node(base: &OwnedFd, relative: &Path, node: &Node) -> Result<(), Errno> 
     }
     match rustix::fs::mknodat(parent, name, node.kind, node.mode, node.device) {
         Ok(()) => {}
-        Err(Errno::EXIST) => return Ok(()),
+        // Over a default device something else may be mounted on purpose (`/dev/urandom` as `/dev/random`).
+        Err(Errno::EXIST) if !node.configured || is_node(parent, name, node)? => return Ok(()),
         Err(error) => return Err(error),
     }
     if node.uid == 0 && node.gid == 0 {
@@ -511,6 +516,13 @@ fn refuse_procfs(target: &OwnedFd, name: &Path) -> Result<(), Errno> {
         return Err(Errno::LOOP);
     }
     Ok(())
+}
+
+/// Tells whether the file is the node that is wanted.
+fn is_node(parent: &OwnedFd, name: &OsStr, node: &Node) -> Result<bool, Errno> {
+    let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    let same_device = node.kind == FileType::Fifo || stat.st_rdev == node.device;
+    Ok(FileType::from_raw_mode(stat.st_mode) == node.kind && same_device)
 }
 
 /// Refuses a file that is not of procfs.

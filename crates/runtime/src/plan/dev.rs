@@ -20,6 +20,8 @@ pub(crate) struct Node {
     pub(crate) mode: Mode,
     pub(crate) uid: u32,
     pub(crate) gid: u32,
+    /// Whether it is one of `linux.devices`: another file in its place is an error then.
+    pub(crate) configured: bool,
     /// The host's node, where nodes cannot be made: in a user namespace.
     pub(crate) bind: Option<OwnedFd>,
 }
@@ -53,6 +55,7 @@ pub(super) fn plan(spec: &Spec, linux: &Linux, ops: &mut Vec<Op>) -> Result<()> 
                 mode: Mode::from_raw_mode(0o666),
                 uid: 0,
                 gid: 0,
+                configured: false,
                 bind: None,
             });
         }
@@ -78,6 +81,7 @@ fn configured(device: &Device) -> Node {
         mode: Mode::from_raw_mode(device.file_mode.unwrap_or(0o666) & 0o7777),
         uid: device.uid.unwrap_or(0),
         gid: device.gid.unwrap_or(0),
+        configured: true,
         bind: None,
     }
 }
