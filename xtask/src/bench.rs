@@ -3,6 +3,8 @@
 //! Every figure is the wall time of a whole client process. Three columns: the stock client on Docker, the stock client on Belljar, and
 //! `belljar` on Belljar. Ratios are Docker's figure divided by ours, of medians and of minima.
 
+mod runtime;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -276,6 +278,9 @@ fn machine() -> String {
 
 /// `cargo xtask bench [TITLE PART...]`: measures the cases whose titles contain one of the arguments.
 pub fn run(args: &[String]) -> Result<()> {
+    if args.first().is_some_and(|first| first == "runtime") {
+        return runtime::run(&args[1..]);
+    }
     if !shell::is_root() {
         bail!("the bench starts two daemons and needs root\n\ntype: sudo -E cargo xtask bench");
     }

@@ -35,7 +35,7 @@ pub fn build(profile: Profile) -> Result<PathBuf> {
     Ok(out)
 }
 
-fn build_static(target: &Path) -> Result<PathBuf> {
+pub fn build_static(target: &Path) -> Result<PathBuf> {
     let triple = host_triple()?;
     let dir = target.join("static");
     shell::run(
@@ -65,7 +65,7 @@ fn install(from: &Path, to: &Path) -> Result<()> {
     fs::rename(&part, to).with_context(|| format!("rename to `{}`", to.display()))
 }
 
-fn host_triple() -> Result<String> {
+pub fn host_triple() -> Result<String> {
     let text = shell::output(Command::new("rustc").arg("-vV").current_dir(shell::root()))?;
     let host = text.lines().find_map(|line| line.strip_prefix("host: "));
     host.map(str::to_owned).context("`rustc -vV` names no host")

@@ -29,6 +29,7 @@ cargo xtask <command>
   test --lab             the suites in guests with pure cgroup v2: without, beside and through systemd (root, x86-64)
   check                  formatting, clippy, architecture, unit tests, docs
   bench [SECTION...]     Belljar and a private real Docker, alternating; writes docs/performance.md
+  bench runtime          belljar-runtime, runc, crun and the kernel's own price; writes docs/performance-runtime.md
   fuzz [SECONDS]         builds and runs every fuzz target (default 10 s each)
   images                 builds the test images into target/test-images/
   packages               names (and as root installs) the Debian packages that tests and bench need

@@ -51,6 +51,10 @@ pub const BENCH: &[Need] = &[
     ("docker", "docker.io"),
 ];
 
+/// Needed by the bench of the runtime beside those.
+pub const BENCH_RUNTIME: &[Need] =
+    &[("crun", "crun"), ("strace", "strace"), ("time", "time"), ("unshare", "util-linux")];
+
 /// Installs (as root) or names what is missing of `needs`.
 pub fn ensure(needs: &[Need]) -> Result<()> {
     let mut missing: Vec<&str> = needs

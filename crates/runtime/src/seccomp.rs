@@ -58,20 +58,35 @@ impl Arch {
         }
     }
 
-    fn number(self, name: &str) -> Option<u32> {
+    fn number(self, call: Call) -> Option<u32> {
         if self == Arch::X32
-            && let Some((_, number)) = table::X32_CALLS.iter().find(|(known, _)| *known == name)
+            && let Some(row) = call.x32
         {
-            return u32::try_from(*number).ok();
+            return u32::try_from(table::X32_CALLS[row].1).ok();
         }
-        let at = table::CALLS.binary_search_by_key(&name, |(known, ..)| known).ok()?;
-        let (_, x86_64, x86, aarch64) = table::CALLS[at];
+        let (_, x86_64, x86, aarch64) = table::CALLS[call.row];
         let number = match self {
             Arch::X86_64 | Arch::X32 => x86_64,
             Arch::X86 => x86,
             Arch::Aarch64 => aarch64,
         };
         u32::try_from(number).ok()
+    }
+}
+
+/// A system call by its places in the tables: it is looked up once for all architectures.
+#[derive(Clone, Copy, Debug)]
+struct Call {
+    row: usize,
+    x32: Option<usize>,
+}
+
+impl Call {
+    /// `None` for a name that nobody knows: such are skipped, profiles are written for newer kernels.
+    fn named(name: &str) -> Option<Self> {
+        let row = table::CALLS.binary_search_by_key(&name, |(known, ..)| known).ok()?;
+        let x32 = table::X32_CALLS.binary_search_by_key(&name, |(known, _)| known).ok();
+        Some(Self { row, x32 })
     }
 }
 
@@ -203,6 +218,7 @@ fn test(arg: &SeccompArg) -> Result<Test> {
 #[derive(Debug)]
 pub(crate) struct Rule<'a> {
     names: &'a [String],
+    calls: Vec<Call>,
     alternatives: Vec<Vec<Test>>,
     action: Action,
 }
@@ -224,7 +240,8 @@ fn rules(profile: &Seccomp) -> Result<Vec<Rule<'_>>> {
             (false, true) => tests.into_iter().map(|test| vec![test]).collect(),
             (false, false) => vec![tests],
         };
-        rules.push(Rule { names: &rule.names, alternatives, action });
+        let calls = rule.names.iter().filter_map(|name| Call::named(name)).collect();
+        rules.push(Rule { names: &rule.names, calls, alternatives, action });
     }
     Ok(rules)
 }

@@ -1,7 +1,5 @@
 //! From rules to instructions.
 
-use std::collections::BTreeMap;
-
 use sys::seccomp::Instruction;
 
 use super::{ALLOW, Action, Arch, Compare, ERRNO, KILL_PROCESS, LOG, Rule, TRACE, Test};
@@ -92,25 +90,33 @@ fn x32_block(rules: &[Rule<'_>], default: Action) -> Block {
 /// The search over the numbers of one architecture; the number is in the accumulator.
 fn compile_arch(arch: Arch, rules: &[Rule<'_>], default: Action) -> Block {
     let answers = answers(arch, rules, default);
-    let newest = answers.keys().next_back().copied();
-    let mut ranges: Vec<(u32, Answer)> = vec![(0, Answer::Plain(default))];
-    for (number, answer) in answers {
-        push_range(&mut ranges, number, answer);
-        push_range(&mut ranges, number + 1, Answer::Plain(default));
+    let newest = answers.iter().rposition(Option::is_some);
+    let mut ranges: Vec<(u32, Answer)> = Vec::with_capacity(64);
+    ranges.push((0, Answer::Plain(default)));
+    for (number, answer) in (0u32..).zip(answers) {
+        push_range(&mut ranges, number, answer.unwrap_or(Answer::Plain(default)));
     }
-    if let Some(newest) = newest
-        && !matches!(default & 0xffff_0000, ALLOW | LOG | TRACE)
-    {
-        push_range(&mut ranges, newest + 1, Answer::Plain(ERRNO | ENOSYS));
+    if let Some(newest) = newest.and_then(|newest| u32::try_from(newest).ok()) {
+        let unknown = if matches!(default & 0xffff_0000, ALLOW | LOG | TRACE) {
+            default
+        } else {
+            ERRNO | ENOSYS
+        };
+        push_range(&mut ranges, newest + 1, Answer::Plain(unknown));
     }
     search(&ranges, default)
 }
 
-fn answers(arch: Arch, rules: &[Rule<'_>], default: Action) -> BTreeMap<u32, Answer> {
-    let mut answers: BTreeMap<u32, Answer> = BTreeMap::new();
+/// What each call number gets, by number; calls without a rule are `None`.
+fn answers(arch: Arch, rules: &[Rule<'_>], default: Action) -> Vec<Option<Answer>> {
+    let mut answers: Vec<Option<Answer>> = Vec::with_capacity(512);
     for rule in rules {
-        for number in rule.names.iter().filter_map(|name| arch.number(name)) {
-            let answer = answers.entry(number).or_insert_with(|| Answer::Chain(Vec::new()));
+        for number in rule.calls.iter().filter_map(|call| arch.number(*call)) {
+            let at = number as usize;
+            if at >= answers.len() {
+                answers.resize(at + 1, None);
+            }
+            let answer = answers[at].get_or_insert_with(|| Answer::Chain(Vec::new()));
             let Answer::Chain(chain) = answer else { continue };
             if rule.action == default {
                 continue;
@@ -122,7 +128,7 @@ fn answers(arch: Arch, rules: &[Rule<'_>], default: Action) -> BTreeMap<u32, Ans
             }
         }
     }
-    for answer in answers.values_mut() {
+    for answer in answers.iter_mut().flatten() {
         if matches!(answer, Answer::Chain(chain) if chain.is_empty()) {
             *answer = Answer::Plain(default);
         }

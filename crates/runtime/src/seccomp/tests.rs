@@ -33,6 +33,16 @@ fn run(program: &[Instruction], arch: u32, number: u32, args: [u64; 6]) -> u32 {
 const X86_64: u32 = 0xc000_003e;
 const I386: u32 = 0x4000_0003;
 
+fn number_on(arch: Arch, name: &str) -> Option<u32> {
+    arch.number(Call::named(name)?)
+}
+
+#[test]
+fn the_tables_are_sorted_by_name() {
+    assert!(table::CALLS.is_sorted_by_key(|(name, ..)| *name));
+    assert!(table::X32_CALLS.is_sorted_by_key(|(name, _)| *name));
+}
+
 fn rule(names: &[&str], action: &str, args: Vec<SeccompArg>) -> SeccompRule {
     let names = names.iter().map(|name| (*name).to_owned()).collect();
     SeccompRule { names, action: action.into(), args, ..SeccompRule::default() }
@@ -52,19 +62,19 @@ fn profile(syscalls: Vec<SeccompRule>) -> Seccomp {
 }
 
 fn number(name: &str) -> u32 {
-    Arch::X86_64.number(name).unwrap()
+    number_on(Arch::X86_64, name).unwrap()
 }
 
 #[test]
 fn the_table_is_sorted_and_right() {
     assert!(table::CALLS.is_sorted_by_key(|(name, ..)| name));
-    assert_eq!(Arch::X86_64.number("execve"), Some(59));
-    assert_eq!(Arch::X86.number("execve"), Some(11));
-    assert_eq!(Arch::X32.number("execve"), Some(520));
-    assert_eq!(Arch::Aarch64.number("execve"), Some(221));
-    assert_eq!(Arch::Aarch64.number("newfstatat"), Some(79));
-    assert_eq!(Arch::X86_64.number("clone3"), Some(435));
-    assert_eq!(Arch::X86_64.number("no_such_call"), None);
+    assert_eq!(number_on(Arch::X86_64, "execve"), Some(59));
+    assert_eq!(number_on(Arch::X86, "execve"), Some(11));
+    assert_eq!(number_on(Arch::X32, "execve"), Some(520));
+    assert_eq!(number_on(Arch::Aarch64, "execve"), Some(221));
+    assert_eq!(number_on(Arch::Aarch64, "newfstatat"), Some(79));
+    assert_eq!(number_on(Arch::X86_64, "clone3"), Some(435));
+    assert_eq!(number_on(Arch::X86_64, "no_such_call"), None);
 }
 
 #[test]
@@ -72,9 +82,9 @@ fn the_table_is_sorted_and_right() {
 fn a_list_of_names_allows_those_and_no_other() {
     let names: Vec<&str> = table::CALLS.iter().step_by(2).map(|(name, ..)| *name).collect();
     let filter = compile(&profile(vec![rule(&names, "SCMP_ACT_ALLOW", vec![])])).unwrap();
-    let newest = names.iter().filter_map(|name| Arch::X86_64.number(name)).max().unwrap();
+    let newest = names.iter().filter_map(|name| number_on(Arch::X86_64, name)).max().unwrap();
     for nr in 0..600 {
-        let allowed = names.iter().any(|name| Arch::X86_64.number(name) == Some(nr));
+        let allowed = names.iter().any(|name| number_on(Arch::X86_64, name) == Some(nr));
         let want = match (allowed, nr > newest) {
             (true, _) => ALLOW,
             (false, false) => ERRNO | 1,
@@ -83,7 +93,7 @@ fn a_list_of_names_allows_those_and_no_other() {
         assert_eq!(run(&filter.program, X86_64, nr, [0; 6]), want, "call {nr}");
     }
     for name in &names {
-        if let Some(nr) = Arch::X86.number(name) {
+        if let Some(nr) = number_on(Arch::X86, name) {
             assert_eq!(run(&filter.program, I386, nr, [0; 6]), ALLOW, "i386 {name}");
         }
     }
