@@ -5,7 +5,12 @@
 //! changed, three capabilities, no new privileges), runs the program, waits, and takes the cgroups away. It reads no configuration, checks
 //! nothing that is not needed, keeps no state and is not protected against anything: it is what `cargo xtask bench runtime` compares
 //! runtimes with.
-#![allow(clippy::expect_used, reason = "a bench program stops at the first surprise")]
+#![allow(
+    clippy::expect_used,
+    clippy::print_stderr,
+    clippy::exit,
+    reason = "a bench program stops at the first surprise"
+)]
 
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
