@@ -201,33 +201,33 @@ fn validate_names(spec: &Spec, linux: &Linux) -> Result<()> {
 
 fn validate_sysctl(linux: &Linux) -> Result<()> {
     const IPC: [&str; 9] = [
-        "kernel.msgmax",
-        "kernel.msgmnb",
-        "kernel.msgmni",
-        "kernel.sem",
-        "kernel.shmall",
-        "kernel.shmmax",
-        "kernel.shmmni",
-        "kernel.shm_rmid_forced",
-        "kernel.msg_next_id",
+        "kernel/msgmax",
+        "kernel/msgmnb",
+        "kernel/msgmni",
+        "kernel/sem",
+        "kernel/shmall",
+        "kernel/shmmax",
+        "kernel/shmmni",
+        "kernel/shm_rmid_forced",
+        "kernel/msg_next_id",
     ];
     for key in linux.sysctl.keys() {
-        let dotted = dotted(key);
-        if dotted.split('.').any(|part| part.is_empty() || part == "..") {
+        let path = sysctl_path(key);
+        if path.contains('\0') || path.split('/').any(|part| matches!(part, "" | "." | "..")) {
             return invalid(format!("sysctl {key:?} is malformed"));
         }
-        let needed = if IPC.contains(&dotted.as_str()) || dotted.starts_with("fs.mqueue.") {
+        let needed = if IPC.contains(&path.as_str()) || path.starts_with("fs/mqueue/") {
             NamespaceKind::Ipc
-        } else if dotted.starts_with("net.") {
+        } else if path.starts_with("net/") {
             NamespaceKind::Network
-        } else if dotted == "kernel.domainname" {
+        } else if path == "kernel/domainname" {
             NamespaceKind::Uts
-        } else if dotted == "kernel.hostname" && has_namespace(linux, NamespaceKind::Uts) {
+        } else if path == "kernel/hostname" && has_namespace(linux, NamespaceKind::Uts) {
             let text = format!(
                 "sysctl {key:?} is not allowed as it conflicts with the OCI \"hostname\" field"
             );
             return invalid(text);
-        } else if dotted.starts_with("user.") {
+        } else if path.starts_with("user/") {
             NamespaceKind::User
         } else {
             return invalid(format!("sysctl {key:?} is not in a separate kernel namespace"));
@@ -245,19 +245,18 @@ fn validate_sysctl(linux: &Linux) -> Result<()> {
     Ok(())
 }
 
-/// sysctl(8): a key whose first separator is a slash has its dots and slashes the other way round.
-pub(crate) fn dotted(key: &str) -> String {
-    let first = key.find(['.', '/']).map(|at| key.as_bytes()[at]);
-    if first != Some(b'/') {
+/// Returns the path beneath `/proc/sys`. As in sysctl(8), the first separator of a key decides whether dots or slashes divide it; the
+/// other one then stands for a dot in a name.
+pub(crate) fn sysctl_path(key: &str) -> String {
+    if key.find(['.', '/']).is_none_or(|at| key.as_bytes()[at] == b'/') {
         return key.to_owned();
     }
-    key.chars()
-        .map(|letter| match letter {
-            '.' => '/',
-            '/' => '.',
-            other => other,
-        })
-        .collect()
+    let swapped = |letter| match letter {
+        '.' => '/',
+        '/' => '.',
+        other => other,
+    };
+    key.chars().map(swapped).collect()
 }
 
 /// Tells whether a namespace is "joined" that is the runtime's own.
@@ -385,6 +384,18 @@ mod tests {
         let proc =
             refused(r#""linux":{"#, r#""mounts":[{"destination":"/x/../proc/sys"}],"linux":{"#);
         assert!(proc.contains("inside /proc"), "{proc}");
+    }
+
+    #[test]
+    fn keys_of_kernel_settings_are_paths_that_stay_beneath() {
+        assert_eq!(sysctl_path("net.ipv4.conf.eth0/5.rp_filter"), "net/ipv4/conf/eth0.5/rp_filter");
+        assert_eq!(sysctl_path("net/ipv4/conf/eth0.5/rp_filter"), "net/ipv4/conf/eth0.5/rp_filter");
+        assert_eq!(sysctl_path("plain"), "plain");
+        for key in ["net/../kernel/core_pattern", "net.//.kernel.x", "net/./x", "/net/x", "net..x"]
+        {
+            let text = refused(r#""linux":{"#, &format!(r#""linux":{{"sysctl":{{"{key}":"1"}},"#));
+            assert!(text.contains("malformed"), "{key}: {text}");
+        }
     }
 
     #[test]

@@ -344,13 +344,7 @@ impl<'a> Stage<'a> {
 
     fn sysctl(&mut self, key: &str, value: &str) -> Outcome<()> {
         let what = format!("set the sysctl `{key}`");
-        let swapped = |letter| match letter {
-            '.' => '/',
-            '/' => '.',
-            other => other,
-        };
-        let path: String = crate::config::dotted(key).chars().map(swapped).collect();
-        let path = PathBuf::from("sys").join(path);
+        let path = PathBuf::from("sys").join(crate::config::sysctl_path(key));
         let file = inroot::open_same_mount(self.proc()?, &path, OFlags::WRONLY, Mode::empty())
             .and_then(verified_proc)
             .map_err(failed(what.clone()))?;

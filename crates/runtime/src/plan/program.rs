@@ -135,12 +135,16 @@ pub(crate) fn of_process(
 /// Labels without the security module that reads them are refused, in runc's words.
 fn refuse_labels(process: &Process) -> Result<()> {
     if !process.apparmor_profile.is_empty() && !apparmor_is_enabled() {
-        let text = "unable to apply apparmor profile: apparmor: config provided but apparmor not supported";
-        return Err(Error::Config(text.into()));
+        return Err(Error::Config(format!(
+            "process.apparmorProfile {:?}: unable to apply apparmor profile: apparmor: config provided but apparmor not supported",
+            process.apparmor_profile
+        )));
     }
     if !process.selinux_label.is_empty() && !selinux_is_enabled() {
-        let text = "selinux label is specified in config, but selinux is disabled or not supported";
-        return Err(Error::Config(text.into()));
+        return Err(Error::Config(format!(
+            "process.selinuxLabel {:?}: selinux label is specified in config, but selinux is disabled or not supported",
+            process.selinux_label
+        )));
     }
     Ok(())
 }
