@@ -10,8 +10,10 @@
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// systemd's own socket, which root may use without a bus.
@@ -23,6 +25,7 @@ const SYSTEMD: &str = "org.freedesktop.systemd1";
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 const MANAGER_PATH: &str = "/org/freedesktop/systemd1";
 const BUS: &str = "org.freedesktop.DBus";
+const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
 /// How long systemd may take for an answer or a job.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -48,10 +51,60 @@ pub(crate) enum Value {
     Numbers(Vec<u32>),
     /// `ay`
     Bytes(Vec<u8>),
+    /// `as`
+    Texts(Vec<String>),
+    /// `a(ss)`
+    Pairs(Vec<(String, String)>),
+    /// `d`, as its bits.
+    Double(u64),
+    /// `y`, `n`, `q`, `i`, `u` or `x`.
+    Small { kind: char, number: i64 },
 }
 
 /// A property of a unit.
-pub(crate) type Property = (&'static str, Value);
+pub(crate) type Property = (Cow<'static, str>, Value);
+
+/// Makes a property.
+pub(crate) fn property(name: impl Into<Cow<'static, str>>, value: Value) -> Property {
+    (name.into(), value)
+}
+
+/// Tells whether the systemd meant is that of a user: one who is not root, or is it only in a user namespace.
+pub(crate) fn is_users() -> bool {
+    !rustix::process::geteuid().is_root() || outer_uid().is_some_and(|uid| uid != 0)
+}
+
+/// The uid that others see: inside a user namespace not the own.
+fn outer_uid() -> Option<u32> {
+    let map = std::fs::read_to_string("/proc/self/uid_map").ok()?;
+    let own = rustix::process::geteuid().as_raw();
+    map.lines().find_map(|line| {
+        let mut numbers = line.split_whitespace().map(str::parse::<u32>);
+        let (inside, outside, count) =
+            (numbers.next()?.ok()?, numbers.next()?.ok()?, numbers.next()?.ok()?);
+        let offset = own.checked_sub(inside).filter(|offset| *offset < count)?;
+        outside.checked_add(offset)
+    })
+}
+
+/// The sockets on which systemd may be reached, each with whether it is systemd's own, without a bus between.
+fn sockets() -> Vec<(PathBuf, bool)> {
+    if !is_users() {
+        return vec![(PRIVATE.into(), true), (SYSTEM_BUS.into(), false)];
+    }
+    let directory = std::env::var_os("XDG_RUNTIME_DIR").map_or_else(
+        || PathBuf::from(format!("/run/user/{}", outer_uid().unwrap_or_default())),
+        PathBuf::from,
+    );
+    let mut list = vec![(directory.join("systemd/private"), true)];
+    let bus = std::env::var("DBUS_SESSION_BUS_ADDRESS").ok();
+    let bus = bus.as_deref().and_then(|address| address.strip_prefix("unix:path="));
+    list.extend(
+        bus.and_then(|rest| rest.split([',', ';']).next()).map(|path| (path.into(), false)),
+    );
+    list.push((directory.join("bus"), false));
+    list
+}
 
 /// Builds a body or a header.
 #[derive(Debug, Default)]
@@ -118,6 +171,36 @@ impl Writer {
             Value::Bytes(bytes) => {
                 self.signature("ay");
                 self.array(1, |w| w.bytes.extend(bytes));
+            }
+            Value::Texts(texts) => {
+                self.signature("as");
+                self.array(4, |w| texts.iter().for_each(|text| w.text(text)));
+            }
+            Value::Pairs(pairs) => {
+                self.signature("a(ss)");
+                self.array(8, |w| {
+                    for (one, other) in pairs {
+                        w.align(8);
+                        w.text(one);
+                        w.text(other);
+                    }
+                });
+            }
+            Value::Double(bits) => {
+                self.signature("d");
+                self.align(8);
+                self.bytes.extend(bits.to_le_bytes());
+            }
+            Value::Small { kind, number } => {
+                self.signature(kind.encode_utf8(&mut [0; 4]));
+                let size = match kind {
+                    'y' => 1,
+                    'n' | 'q' => 2,
+                    'x' => 8,
+                    _ => 4,
+                };
+                self.align(size);
+                self.bytes.extend(&number.to_le_bytes()[..size]);
             }
         }
     }
@@ -261,10 +344,11 @@ fn invalid(text: &str) -> BusError {
 impl Systemd {
     /// Connects, by systemd's own socket or else by the bus.
     pub(crate) fn connect() -> Result<Self, BusError> {
-        let (stream, direct) = match UnixStream::connect(PRIVATE) {
-            Ok(stream) => (stream, true),
-            Err(_) => (UnixStream::connect(SYSTEM_BUS).map_err(BusError::Io)?, false),
-        };
+        let mut failure = io::Error::from(io::ErrorKind::NotFound);
+        let found = sockets().into_iter().find_map(|(path, direct)| {
+            UnixStream::connect(path).map_err(|error| failure = error).ok().zip(Some(direct))
+        });
+        let Some((stream, direct)) = found else { return Err(BusError::Io(failure)) };
         stream.set_read_timeout(Some(PATIENCE)).map_err(BusError::Io)?;
         let mut systemd = Self { stream, serial: 0, early: Vec::new() };
         systemd.authenticate().map_err(BusError::Io)?;
@@ -279,7 +363,8 @@ impl Systemd {
     /// SASL `EXTERNAL`: the kernel tells who this is. `BEGIN` goes with it and the first message only after the answer: systemd reads
     /// all that has come while it authenticates, and would let a message behind `BEGIN` lie until more comes.
     fn authenticate(&mut self) -> io::Result<()> {
-        let uid = rustix::process::getuid().as_raw().to_string();
+        let own = rustix::process::geteuid().as_raw();
+        let uid = outer_uid().unwrap_or(own).to_string();
         let hex: String = uid.bytes().map(|byte| format!("{byte:02x}")).collect();
         self.stream.write_all(format!("\0AUTH EXTERNAL {hex}\r\nBEGIN\r\n").as_bytes())?;
         let mut line = Vec::new();
@@ -384,8 +469,18 @@ impl Systemd {
         }
     }
 
-    /// `StartTransientUnit`, until the unit is active.
+    /// `StartTransientUnit`, until the unit is active. A failed unit of that name, which stands for nothing any more, is forgotten.
     pub(crate) fn start(&mut self, unit: &str, properties: &[Property]) -> Result<(), BusError> {
+        match self.start_once(unit, properties) {
+            Err(BusError::Refused { name, .. }) if name.ends_with(".UnitExists") => {
+                self.forget(unit)?;
+                self.start_once(unit, properties)
+            }
+            other => other,
+        }
+    }
+
+    fn start_once(&mut self, unit: &str, properties: &[Property]) -> Result<(), BusError> {
         let mut body = Writer::default();
         body.text(unit);
         body.text("fail");
@@ -393,6 +488,43 @@ impl Systemd {
         body.array(8, |_| {});
         let reply = self.manager("StartTransientUnit", "ssa(sv)a(sa(sv))", body)?;
         self.wait_for_job(&reply)
+    }
+
+    /// `ResetFailedUnit`; a unit that is not there is forgotten already.
+    fn forget(&mut self, unit: &str) -> Result<(), BusError> {
+        let mut body = Writer::default();
+        body.text(unit);
+        match self.manager("ResetFailedUnit", "s", body) {
+            Err(error) if !error.is_no_such_unit() => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// A property of systemd itself that is a text.
+    fn own(&mut self, name: &str) -> Result<String, BusError> {
+        let mut body = Writer::default();
+        body.text(MANAGER);
+        body.text(name);
+        let reply = self.call(SYSTEMD, MANAGER_PATH, PROPERTIES, "Get", "ss", body)?;
+        let mut reader = Reader { bytes: &reply.body, at: 0 };
+        match reader.signature() {
+            Some("s") => reader.text().map(str::to_owned),
+            _ => None,
+        }
+        .ok_or_else(|| invalid("a property that is not a text"))
+    }
+
+    /// The group beneath which all units are; empty for the root.
+    pub(crate) fn group(&mut self) -> Result<String, BusError> {
+        self.own("ControlGroup")
+    }
+
+    /// Tells whether a weight of zero is known (systemd 252).
+    pub(crate) fn knows_idle(&mut self) -> bool {
+        let version = self.own("Version").unwrap_or_default();
+        let digits = version.trim_start_matches('v');
+        let end = digits.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(digits.len());
+        digits[..end].parse().is_ok_and(|number: u32| number >= 252)
     }
 
     /// `StopUnit`, until it has stopped, and `ResetFailedUnit`, so that nothing of it is left.
@@ -410,12 +542,7 @@ impl Systemd {
             Err(BusError::Job { .. }) | Ok(()) => {}
             Err(error) => return Err(error),
         }
-        let mut body = Writer::default();
-        body.text(unit);
-        match self.manager("ResetFailedUnit", "s", body) {
-            Err(error) if !error.is_no_such_unit() => Err(error),
-            _ => Ok(()),
-        }
+        self.forget(unit)
     }
 
     /// `SetUnitProperties`, until the next reboot.

@@ -4,10 +4,13 @@
 //! The runtime is the only one to make and change container groups; everybody may read. What the limits mean is decided above:
 //! this module writes a value into a file of a controller.
 
+mod control;
 mod detect;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod tree;
+mod wait;
 
 use std::fmt;
 use std::fs;
@@ -17,13 +20,16 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode as FileMode, OFlags};
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 
 pub use detect::{Cgroups, Hierarchy, Mode};
 pub use stats::{CpuStats, IoEntry, MemoryStats, OomCounts, PidsStats, Stats};
 
-/// How long freezing or emptying a group may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+use wait::{Events, PATIENCE};
+
+/// How long a killed process may take before it is killed again.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// What could not be done with which file.
 #[derive(Debug)]
@@ -45,6 +51,15 @@ impl fmt::Display for CgroupError {
 impl std::error::Error for CgroupError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(&self.source)
+    }
+}
+
+impl CgroupError {
+    /// Returns the number of the error, if the kernel refused.
+    #[must_use]
+    pub fn errno(&self) -> Option<Errno> {
+        let refused = self.source.get_ref().and_then(|e| e.downcast_ref::<control::Refused>());
+        refused.map(|refused| refused.errno).or_else(|| Errno::from_io_error(&self.source))
     }
 }
 
@@ -88,13 +103,20 @@ pub struct Group {
 #[derive(Debug, Default)]
 pub struct Made {
     directories: Vec<PathBuf>,
+    lacking: bool,
 }
 
 impl Made {
+    /// Tells whether a group above, on version 2, could not hand every controller on.
+    #[must_use]
+    pub fn is_lacking(&self) -> bool {
+        self.lacking
+    }
+
     /// Removes the directories that were made, the deepest first; one that is not empty stays.
     pub fn undo(&self) {
         for directory in self.directories.iter().rev() {
-            let _ = remove_tree(directory);
+            let _ = tree::remove(directory);
         }
     }
 }
@@ -215,6 +237,38 @@ impl Group {
             ),
         })?;
         write_file(&directory.join(name), value)
+            .map_err(|error| self.explained(controller, name, error))
+    }
+
+    /// Says of a file of version 2 that is not there why its controller is not.
+    fn explained(&self, controller: &str, name: &str, error: CgroupError) -> CgroupError {
+        let Some(place) = self.places.iter().find(|place| place.is_unified()) else { return error };
+        if error.errno() != Some(Errno::NOENT) || !error.path.starts_with(&place.directory) {
+            return error;
+        }
+        let controller = match controller {
+            "" => name.split('.').next().unwrap_or_default(),
+            controller => controller,
+        };
+        if matches!(controller, "" | "cgroup") || !place.directory.exists() {
+            return error;
+        }
+        let why = control::why_missing(&place.mount, &place.directory, controller);
+        let text = format!("controller \"{controller}\" not available: {why}");
+        CgroupError { source: io::Error::new(io::ErrorKind::NotFound, text), ..error }
+    }
+
+    /// Returns the kind of the version 2 group, `cgroup.type` of cgroups(7): `domain`, `threaded`, `domain threaded`, `domain invalid`.
+    #[must_use]
+    pub fn kind(&self) -> String {
+        self.unified().map(control::kind).unwrap_or_default()
+    }
+
+    /// Says why no process may enter the group on version 2: one that has handed controllers on ("no internal processes",
+    /// cgroups(7)), or one in an invalid state.
+    #[must_use]
+    pub fn why_closed(&self) -> Option<String> {
+        control::why_closed(self.unified()?)
     }
 
     /// Reads the file `name` of `controller` without the line feed at its end.
@@ -227,11 +281,7 @@ impl Group {
     /// Returns the ids of the processes in the group and in those beneath it.
     #[must_use]
     pub fn processes(&self) -> Vec<Pid> {
-        let mut found = Vec::new();
-        if let Some(directory) = self.main_directory() {
-            collect_processes(directory, &mut found);
-        }
-        found
+        self.main_directory().map(tree::processes).unwrap_or_default()
     }
 
     /// Tells whether any process is in the group or beneath it.
@@ -243,6 +293,16 @@ impl Group {
             return stats::field(&events, "populated") == Some(1);
         }
         !self.processes().is_empty()
+    }
+
+    /// Tells whether a process in the group could not run because this group or one above it is frozen.
+    #[must_use]
+    pub fn is_stopped_from_above(&self) -> bool {
+        if self.is_version_2() {
+            let events = self.read("", "cgroup.events").unwrap_or_default();
+            return stats::field(&events, "frozen") == Some(1);
+        }
+        self.is_frozen()
     }
 
     /// Tells whether the group is frozen or is being frozen.
@@ -269,18 +329,19 @@ impl Group {
         } else {
             self.write("freezer", "freezer.state", "FROZEN")?;
         }
-        let frozen = self.wait_for(|| {
-            if self.is_version_2() {
-                let events = self.read("", "cgroup.events");
-                return events.and_then(|text| stats::field(&text, "frozen")) == Some(1);
-            }
-            if self.read("freezer", "freezer.state").as_deref() == Some("FROZEN") {
-                return true;
-            }
-            // A process forked at the wrong moment: asking again completes it.
-            let _ = self.write("freezer", "freezer.state", "FROZEN");
-            false
-        });
+        let frozen = if self.is_version_2() {
+            let events = self.unified().and_then(Events::open);
+            events.is_some_and(|events| events.until("frozen", 1, PATIENCE))
+        } else {
+            wait::asking(|| {
+                if self.read("freezer", "freezer.state").as_deref() == Some("FROZEN") {
+                    return true;
+                }
+                // A process forked at the wrong moment: asking again completes it.
+                let _ = self.write("freezer", "freezer.state", "FROZEN");
+                false
+            })
+        };
         if frozen {
             return Ok(());
         }
@@ -300,24 +361,30 @@ impl Group {
         }
     }
 
-    /// Sends SIGKILL to every process of the group: by `cgroup.kill` (Linux 5.14), else while the group is frozen, so that none forks away.
+    /// Sends SIGKILL to every process of the group: by `cgroup.kill` (Linux 5.14), else while the group is frozen, so that none forks
+    /// away; and waits until the last has ended. Frozen groups beneath are thawed where that is what keeps a process alive.
     ///
     /// # Errors
     /// `TimedOut` if processes are left after ten seconds.
     pub fn kill(&self) -> Result<(), CgroupError> {
-        let emptied = self.wait_for(|| {
-            if !self.is_populated() {
-                return true;
+        let events = self.unified().and_then(Events::open);
+        let start = Instant::now();
+        while self.is_populated() {
+            if start.elapsed() > PATIENCE {
+                return Err(self.too_late("empty"));
             }
             self.kill_once();
-            false
-        });
-        if emptied { Ok(()) } else { Err(self.too_late("empty")) }
+            self.wait_for_ends(events.as_ref());
+        }
+        Ok(())
     }
 
     fn kill_once(&self) {
-        if let Some(directory) = self.unified() {
-            let _ = write_file(&directory.join("cgroup.kill"), "1");
+        let killed = self
+            .unified()
+            .is_some_and(|directory| write_file(&directory.join("cgroup.kill"), "1").is_ok());
+        if killed && self.is_version_2() {
+            return;
         }
         let freezer = !self.is_version_2() && self.has_freezer();
         if freezer {
@@ -326,8 +393,28 @@ impl Group {
         for pid in self.processes() {
             let _ = rustix::process::kill_process(pid, Signal::KILL);
         }
-        if freezer || self.is_frozen() {
-            let _ = self.thaw();
+        if freezer && let Some(directory) = self.directory("freezer") {
+            // On version 1 a frozen process dies only when it is thawed, and groups beneath are frozen for themselves.
+            tree::write_everywhere(directory, c"freezer.state", "THAWED");
+        }
+    }
+
+    /// Waits until the group may be empty, for a tenth of a second.
+    fn wait_for_ends(&self, events: Option<&Events>) {
+        let start = Instant::now();
+        match events {
+            Some(events) if events.value("populated") == Some(1) => {
+                events.until("populated", 0, AGAIN);
+            }
+            _ => {
+                while start.elapsed() < AGAIN {
+                    let pids = self.processes();
+                    if pids.is_empty() {
+                        return;
+                    }
+                    wait::an_end(&pids, AGAIN);
+                }
+            }
         }
     }
 
@@ -344,15 +431,9 @@ impl Group {
     /// Names the directory; the others are removed all the same.
     pub fn remove(&self) -> Result<(), CgroupError> {
         let mut result = Ok(());
+        let events = self.unified().and_then(Events::open);
         for place in &self.places {
-            let mut last = Ok(());
-            // A process that was just reaped may hold the directory for a moment.
-            self.wait_for(|| {
-                last = remove_tree(&place.directory);
-                !matches!(&last, Err(error) if error.kind() == io::ErrorKind::ResourceBusy)
-                    || !directory_processes(&place.directory).is_empty()
-            });
-            if let Err(error) = last {
+            if let Err(error) = remove_place(place, events.as_ref()) {
                 result = Err(because("remove", &place.directory)(error));
             }
         }
@@ -363,20 +444,6 @@ impl Group {
     #[must_use]
     pub fn stats(&self) -> Stats {
         stats::read(self)
-    }
-
-    /// Asks `done` again and again, at first at once, then after 0.1 to 5 ms.
-    fn wait_for(&self, mut done: impl FnMut() -> bool) -> bool {
-        let start = Instant::now();
-        let mut pause = Duration::from_micros(100);
-        while !done() {
-            if start.elapsed() > PATIENCE {
-                return false;
-            }
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(5));
-        }
-        true
     }
 
     fn too_late(&self, action: &'static str) -> CgroupError {
@@ -392,7 +459,7 @@ fn create_place(place: &Place, made: &mut Made) -> Result<(), CgroupError> {
         .take_while(|path| path.starts_with(&place.mount) && *path != place.mount)
         .collect();
     if place.is_unified() {
-        enable_controllers(&place.mount)?;
+        made.lacking |= !control::enable(&place.mount)?;
     }
     for directory in above.iter().rev() {
         match fs::create_dir(directory) {
@@ -404,7 +471,7 @@ fn create_place(place: &Place, made: &mut Made) -> Result<(), CgroupError> {
             inherit_cpuset(directory)?;
         }
         if place.is_unified() && *directory != place.directory {
-            enable_controllers(directory)?;
+            made.lacking |= !control::enable(directory)?;
         }
     }
     Ok(())
@@ -425,87 +492,40 @@ fn inherit_cpuset(directory: &Path) -> Result<(), CgroupError> {
     Ok(())
 }
 
-/// Enables every available controller for the groups beneath `directory`. One that cannot be (a process in the way, a threaded
-/// group) is left out: the limit that needs it fails later, with its own name.
-fn enable_controllers(directory: &Path) -> Result<(), CgroupError> {
-    let available = fs::read_to_string(directory.join("cgroup.controllers")).unwrap_or_default();
-    let file = directory.join("cgroup.subtree_control");
-    let enabled = fs::read_to_string(&file).map_err(because("read", &file))?;
-    let enabled: Vec<&str> = enabled.split_whitespace().collect();
-    let missing: Vec<String> = available
-        .split_whitespace()
-        .filter(|name| !enabled.contains(name))
-        .map(|name| format!("+{name}"))
-        .collect();
-    if missing.is_empty() || write_file(&file, &missing.join(" ")).is_ok() {
-        return Ok(());
-    }
-    for one in &missing {
-        let _ = write_file(&file, one);
-    }
-    Ok(())
-}
-
 /// Writes a control file with one write(2): control files take a whole value at a time and are never created.
 fn write_file(path: &Path, value: &str) -> Result<(), CgroupError> {
     let file = fs::OpenOptions::new().write(true).open(path).map_err(because("open", path))?;
     match rustix::io::write(&file, value.as_bytes()) {
         Ok(_) => Ok(()),
-        Err(source) => Err(CgroupError {
+        Err(errno) => Err(CgroupError {
             action: "write",
             path: path.to_owned(),
-            source: explain(value, &source.into()),
+            source: control::refused(value, errno),
         }),
     }
 }
 
-/// Keeps the error number and says which value was refused.
-fn explain(value: &str, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("value `{value}`: {error}"))
-}
-
-fn directory_processes(directory: &Path) -> Vec<Pid> {
-    let mut found = Vec::new();
-    collect_processes(directory, &mut found);
-    found
-}
-
-fn collect_processes(directory: &Path, found: &mut Vec<Pid>) {
-    let text = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
-    found.extend(text.lines().filter_map(|line| line.parse().ok()).filter_map(Pid::from_raw));
-    for child in subdirectories(directory) {
-        collect_processes(&child, found);
-    }
-}
-
-fn subdirectories(directory: &Path) -> Vec<PathBuf> {
-    // Two links and one for each subdirectory: cgroup file systems count them, which saves the listing.
-    if let Ok(stat) = rustix::fs::stat(directory)
-        && stat.st_nlink == 2
-    {
-        return Vec::new();
-    }
-    let Ok(listing) = fs::read_dir(directory) else { return Vec::new() };
-    listing
-        .flatten()
-        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-        .map(|entry| entry.path())
-        .collect()
-}
-
-fn remove_tree(directory: &Path) -> io::Result<()> {
-    match fs::remove_dir(directory) {
-        Ok(()) => return Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => {
-            let children = subdirectories(directory);
-            if children.is_empty() {
-                return Err(error);
-            }
-            for child in children {
-                remove_tree(&child)?;
-            }
+/// Removes one directory and those beneath it. A process that has just ended may hold it for a moment more.
+fn remove_place(place: &Place, events: Option<&Events>) -> io::Result<()> {
+    if let Some(events) = events {
+        let Err(error) = tree::remove(&place.directory) else { return Ok(()) };
+        if error.raw_os_error() != Some(libc::EBUSY) || events.value("populated") != Some(1) {
+            return asked_to_go(place);
         }
+        if !tree::processes(&place.directory).is_empty() {
+            return Err(error);
+        }
+        events.until("populated", 0, PATIENCE);
     }
-    fs::remove_dir(directory)
+    asked_to_go(place)
+}
+
+fn asked_to_go(place: &Place) -> io::Result<()> {
+    let mut last = Ok(());
+    wait::asking(|| {
+        last = tree::remove(&place.directory);
+        !matches!(&last, Err(error) if error.raw_os_error() == Some(libc::EBUSY))
+            || !tree::processes(&place.directory).is_empty()
+    });
+    last
 }

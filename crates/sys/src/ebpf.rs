@@ -145,6 +145,7 @@ const PROG_GET_FD_BY_ID: libc::c_int = 13;
 const PROG_TYPE_CGROUP_DEVICE: u32 = 15;
 const ATTACH_CGROUP_DEVICE: u32 = 6;
 const FLAG_ALLOW_MULTI: u32 = 2;
+const FLAG_REPLACE: u32 = 4;
 
 #[derive(Default)]
 #[repr(C)]
@@ -222,23 +223,51 @@ pub fn load(program: &[Instruction]) -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// bpf(2) `BPF_PROG_ATTACH`: puts the program on the cgroup and takes off those that were on it before.
+/// bpf(2) `BPF_PROG_ATTACH`: puts the program on the cgroup and takes off those that were on it before. There is no moment without
+/// one: a single one is replaced (`BPF_F_REPLACE`, Linux 5.6), several are in force together with the new one until they are off.
 ///
 /// # Errors
 /// Those of bpf(2).
 pub fn attach(cgroup: impl AsFd, program: impl AsFd) -> Result<(), Errno> {
     let cgroup = cgroup.as_fd();
-    let old = attached(cgroup).unwrap_or_default();
+    let (old, old_flags) = query(cgroup).unwrap_or_default();
+    // Without "multi" the kernel lets the new one take the place of the old.
+    let flags = if old.is_empty() { FLAG_ALLOW_MULTI } else { old_flags };
     let mut attributes = AttachAttributes {
         target: number(cgroup),
         program: number(program.as_fd()),
         kind: ATTACH_CGROUP_DEVICE,
-        flags: FLAG_ALLOW_MULTI,
+        flags,
         replaced: 0,
     };
+    if let ([id], true) = (&old[..], flags & FLAG_ALLOW_MULTI != 0) {
+        let replaced = by_id(*id)?;
+        attributes.flags |= FLAG_REPLACE;
+        attributes.replaced = number(replaced.as_fd());
+        match bpf(PROG_ATTACH, &mut attributes) {
+            Err(Errno::INVAL) => attributes.flags &= !FLAG_REPLACE,
+            other => return other.map(drop),
+        }
+        attributes.replaced = 0;
+    }
     bpf(PROG_ATTACH, &mut attributes)?;
-    for id in old {
-        let program = by_id(id)?;
+    if flags & FLAG_ALLOW_MULTI == 0 { Ok(()) } else { detach_each(cgroup, &old) }
+}
+
+/// bpf(2) `BPF_PROG_DETACH`: takes off every device program.
+///
+/// # Errors
+/// Those of bpf(2).
+pub fn detach(cgroup: impl AsFd) -> Result<(), Errno> {
+    let cgroup = cgroup.as_fd();
+    // A kernel without such programs has none to take off.
+    let (old, _) = query(cgroup).unwrap_or_default();
+    detach_each(cgroup, &old)
+}
+
+fn detach_each(cgroup: BorrowedFd<'_>, ids: &[u32]) -> Result<(), Errno> {
+    for id in ids {
+        let program = by_id(*id)?;
         let mut attributes = AttachAttributes {
             target: number(cgroup),
             program: number(program.as_fd()),
@@ -255,6 +284,11 @@ pub fn attach(cgroup: impl AsFd, program: impl AsFd) -> Result<(), Errno> {
 /// # Errors
 /// Those of bpf(2).
 pub fn attached(cgroup: BorrowedFd<'_>) -> Result<Vec<u32>, Errno> {
+    query(cgroup).map(|(ids, _)| ids)
+}
+
+/// The ids and the flags with which they were attached.
+fn query(cgroup: BorrowedFd<'_>) -> Result<(Vec<u32>, u32), Errno> {
     let mut ids = vec![0u32; 64];
     let mut attributes = QueryAttributes {
         target: number(cgroup),
@@ -265,7 +299,7 @@ pub fn attached(cgroup: BorrowedFd<'_>) -> Result<Vec<u32>, Errno> {
     };
     bpf(PROG_QUERY, &mut attributes)?;
     ids.truncate(attributes.program_count as usize);
-    Ok(ids)
+    Ok((ids, attributes.attach_flags))
 }
 
 fn by_id(id: u32) -> Result<OwnedFd, Errno> {

@@ -24,33 +24,65 @@ fn default_rules() -> Vec<DeviceRule> {
     rules
 }
 
-/// Returns the configured rules and after them the default ones.
+/// Returns the rules in the shortest form, of which later ones outweigh earlier ones: first one for all devices (a denial, if the
+/// configuration has none), then the configured and after them the default ones. Access that is allowed bit by bit to the same
+/// devices is allowed together, as version 1 does it.
 pub(super) fn rules(resources: &Resources) -> Vec<DeviceRule> {
     let mut rules = resources.devices.clone();
     rules.extend(default_rules());
     // Everything before a rule for all devices is without effect.
-    let last = rules.iter().rposition(is_all).unwrap_or(0);
-    let mut rules = rules.split_off(last);
-    // Rules said twice are written once.
-    let mut seen: Vec<DeviceRule> = Vec::new();
-    rules.retain(|rule| {
-        let new = !seen.contains(rule);
-        if new {
-            seen.push(rule.clone());
+    match rules.iter().rposition(is_all) {
+        Some(last) => drop(rules.drain(..last)),
+        None => rules.insert(0, DeviceRule { kind: "a".into(), ..DeviceRule::default() }),
+    }
+    let mut short: Vec<DeviceRule> = Vec::new();
+    for rule in rules {
+        let everything = short.first().is_some_and(|all| all.allow);
+        let restricted = short.iter().any(|rule| !rule.allow);
+        if rule.allow && everything && !restricted {
+            continue;
         }
-        new
-    });
-    rules
+        // Only as far back as nothing was denied in between.
+        let since =
+            short.iter().rposition(|other| other.allow != rule.allow).map_or(0, |at| at + 1);
+        match short[since..].iter_mut().find(|other| !is_all(other) && same_devices(other, &rule)) {
+            Some(other) => merge(&mut other.access, &rule.access),
+            None => short.push(rule),
+        }
+    }
+    short
 }
 
-fn is_all(rule: &DeviceRule) -> bool {
+/// Tells whether nothing is denied.
+pub(super) fn is_unrestricted(rules: &[DeviceRule]) -> bool {
+    rules.iter().all(|rule| rule.allow)
+}
+
+fn same_devices(one: &DeviceRule, other: &DeviceRule) -> bool {
+    one.kind == other.kind
+        && number(one.major) == number(other.major)
+        && number(one.minor) == number(other.minor)
+}
+
+fn merge(access: &mut String, more: &str) {
+    let all = |text: &str| text.is_empty();
+    if all(access) || all(more) {
+        "rwm".clone_into(access);
+        return;
+    }
+    for letter in more.chars().filter(|letter| !access.contains(*letter)).collect::<Vec<_>>() {
+        access.push(letter);
+    }
+}
+
+pub(super) fn is_all(rule: &DeviceRule) -> bool {
     matches!(rule.kind.as_str(), "" | "a")
         && number(rule.major).is_none()
         && number(rule.minor).is_none()
 }
 
 /// A negative number stands for all, like none.
-fn number(value: Option<i64>) -> Option<u32> {
+pub(super) fn number(value: Option<i64>) -> Option<u32> {
     value.and_then(|value| u32::try_from(value).ok())
 }
 
@@ -60,6 +92,11 @@ pub(super) fn apply(group: &Group, resources: &Resources) -> Result<()> {
         return apply_version_2(group, &rules);
     }
     if group.places().iter().all(|place| !place.has("devices")) {
+        return Ok(());
+    }
+    // What lies above may not have everything to give.
+    let everything = Some("a *:* rwm");
+    if is_unrestricted(&rules) && group.read("devices", "devices.list").as_deref() == everything {
         return Ok(());
     }
     for rule in &rules {
@@ -81,13 +118,15 @@ pub(super) fn line(rule: &DeviceRule) -> String {
 }
 
 fn apply_version_2(group: &Group, rules: &[DeviceRule]) -> Result<()> {
+    let directory = group.open_unified().map_err(cgroup_step("open the cgroup"))?;
+    let Some(directory) = directory else { return Ok(()) };
+    if is_unrestricted(rules) {
+        // A program that lets everything pass would only cost time.
+        return ebpf::detach(directory).map_err(step("detach the device program"));
+    }
     let rules: Vec<ebpf::DeviceRule> = rules.iter().map(compiled).collect();
     let program = ebpf::load(&ebpf::compile(&rules)).map_err(step("load the device program"))?;
-    let directory = group.open_unified().map_err(cgroup_step("open the cgroup"))?;
-    if let Some(directory) = directory {
-        ebpf::attach(directory, program).map_err(step("attach the device program"))?;
-    }
-    Ok(())
+    ebpf::attach(directory, program).map_err(step("attach the device program"))
 }
 
 fn compiled(rule: &DeviceRule) -> ebpf::DeviceRule {

@@ -3,18 +3,18 @@
 //! A scope must have a process from its birth, and the container's process is to be born in the scope: so a child that only
 //! waits, the holder, is put there first and ended once the container's own process is there.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use sys::clone::{CloneRequest, Cloned, clone_process, exit_child};
-use types::oci::runtime::{CpuResources, MemoryResources, Resources};
+use types::oci::runtime::Resources;
 
-use crate::dbus::{BusError, Property, Systemd, Value};
+use super::limits::Present;
+use super::properties::{self, INFINITY};
+use crate::dbus::{self, BusError, Property, Systemd, Value, property};
 use crate::error::{Error, Result, step};
-
-/// What systemd takes for "no limit".
-const INFINITY: u64 = u64::MAX;
 
 /// Where a scope stands and what it is called: `cgroupsPath` in runc's form `SLICE:PREFIX:NAME`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +41,8 @@ impl Place {
                 _ => return Err(bad()),
             }
         };
-        let slice = if slice.is_empty() { "system.slice" } else { slice };
+        let default = if dbus::is_users() { "user.slice" } else { "system.slice" };
+        let slice = if slice.is_empty() { default } else { slice };
         if name.is_empty() || [slice, prefix, name].iter().any(|part| part.contains('/')) {
             return Err(bad());
         }
@@ -52,8 +53,18 @@ impl Place {
         Ok(Self { slice: slice.to_owned(), unit })
     }
 
-    /// The group's path: `a-b.slice` lies in `a.slice`, systemd.slice(5).
-    pub(crate) fn path(&self) -> Result<String> {
+    /// The group's path; the slices of a user's own systemd lie beneath its group.
+    pub(crate) fn group(&self) -> Result<String> {
+        let path = self.path()?;
+        if !dbus::is_users() {
+            return Ok(path);
+        }
+        let above = Systemd::connect().and_then(|mut systemd| systemd.group());
+        Ok(format!("{}{path}", above.map_err(refused("find the group of", &self.unit))?))
+    }
+
+    /// The path beneath systemd's group: `a-b.slice` lies in `a.slice`, systemd.slice(5).
+    fn path(&self) -> Result<String> {
         let bad = || Error::Config(format!("invalid slice name: {}", self.slice));
         let name = self.slice.strip_suffix(".slice").ok_or_else(bad)?;
         if name == "-" {
@@ -69,6 +80,17 @@ impl Place {
         }
         Ok(format!("{path}/{}", self.unit))
     }
+}
+
+/// What a scope is asked for beside its limits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Request<'a> {
+    /// Where and how it is called.
+    pub(crate) place: &'a Place,
+    /// The container.
+    pub(crate) id: &'a str,
+    /// The container's annotations, some of which are properties of the unit.
+    pub(crate) annotations: &'a BTreeMap<String, String>,
 }
 
 fn refused(what: &str, unit: &str) -> impl FnOnce(BusError) -> Error {
@@ -122,28 +144,40 @@ pub(super) struct Scope {
 impl Scope {
     /// Starts the scope with every limit but that of processes, which must not count the holder.
     pub(super) fn start(
-        place: &Place,
-        id: &str,
+        request: &Request<'_>,
         resources: &Resources,
         version_2: bool,
     ) -> Result<Self> {
+        let (place, unit) = (request.place, &request.place.unit);
+        let asked = properties::annotated(request.annotations)?;
         let holder = Holder::make()?;
         let mut properties: Vec<Property> = vec![
-            ("Description", Value::Text(format!("container {id}"))),
-            ("Slice", Value::Text(place.slice.clone())),
-            ("Delegate", Value::Bool(true)),
-            ("DefaultDependencies", Value::Bool(false)),
-            ("PIDs", Value::Numbers(vec![holder.pid])),
-            ("MemoryAccounting", Value::Bool(true)),
-            ("CPUAccounting", Value::Bool(true)),
-            ("IOAccounting", Value::Bool(version_2)),
-            ("TasksAccounting", Value::Bool(true)),
-            ("TasksMax", Value::Number(INFINITY)),
+            property("Description", Value::Text(format!("container {}", request.id))),
+            property("Slice", Value::Text(place.slice.clone())),
+            property("Delegate", Value::Bool(true)),
+            property("DefaultDependencies", Value::Bool(false)),
+            property("PIDs", Value::Numbers(vec![holder.pid])),
+            property("MemoryAccounting", Value::Bool(true)),
+            property("CPUAccounting", Value::Bool(true)),
+            property(
+                if version_2 { "IOAccounting" } else { "BlockIOAccounting" },
+                Value::Bool(true),
+            ),
+            property("TasksAccounting", Value::Bool(true)),
+            property("TasksMax", Value::Number(INFINITY)),
         ];
-        properties.extend(limits(resources, version_2));
-        let mut systemd = Systemd::connect().map_err(refused("start", &place.unit))?;
-        systemd.start(&place.unit, &properties).map_err(refused("start", &place.unit))?;
-        Ok(Self { unit: place.unit.clone(), systemd, holder: Some(holder) })
+        let mut systemd = Systemd::connect().map_err(refused("start", unit))?;
+        properties.extend(properties::device_limits(resources));
+        let knows_idle = || systemd.knows_idle();
+        properties.extend(properties::limits(
+            resources,
+            version_2,
+            &Present::default(),
+            knows_idle,
+        )?);
+        properties.extend(asked);
+        systemd.start(unit, &properties).map_err(refused("start", unit))?;
+        Ok(Self { unit: unit.clone(), systemd, holder: Some(holder) })
     }
 
     /// Ends the holder: the container's own process is there.
@@ -153,7 +187,7 @@ impl Scope {
 
     /// Sets the limit of processes.
     pub(super) fn limit_processes(&mut self, resources: &Resources) -> Result<()> {
-        let Some(property) = tasks(resources) else { return Ok(()) };
+        let Some(property) = properties::tasks(resources) else { return Ok(()) };
         self.systemd.set(&self.unit, &[property]).map_err(refused("limit", &self.unit))
     }
 
@@ -165,13 +199,22 @@ impl Scope {
 }
 
 /// Changes the limits that systemd knows.
-pub(super) fn update(unit: &str, resources: &Resources, version_2: bool) -> Result<()> {
-    let mut properties = limits(resources, version_2);
-    properties.extend(tasks(resources));
+pub(super) fn update(
+    unit: &str,
+    resources: &Resources,
+    version_2: bool,
+    present: &Present,
+) -> Result<()> {
+    let mut systemd = Systemd::connect().map_err(refused("change", unit))?;
+    let mut properties =
+        properties::limits(resources, version_2, present, || systemd.knows_idle())?;
+    properties.extend(properties::tasks(resources));
+    if !resources.devices.is_empty() {
+        properties.extend(properties::device_limits(resources));
+    }
     if properties.is_empty() {
         return Ok(());
     }
-    let mut systemd = Systemd::connect().map_err(refused("change", unit))?;
     systemd.set(unit, &properties).map_err(refused("change", unit))
 }
 
@@ -179,93 +222,6 @@ pub(super) fn update(unit: &str, resources: &Resources, version_2: bool) -> Resu
 pub(crate) fn stop(unit: &str) -> Result<()> {
     let mut systemd = Systemd::connect().map_err(refused("stop", unit))?;
     systemd.stop(unit).map_err(refused("stop", unit))
-}
-
-fn tasks(resources: &Resources) -> Option<Property> {
-    let limit = resources.pids.as_ref()?.limit?;
-    Some(("TasksMax", Value::Number(u64::try_from(limit).unwrap_or(INFINITY))))
-}
-
-/// The limits as properties, systemd.resource-control(5). What systemd has no word for is only in the files.
-fn limits(resources: &Resources, version_2: bool) -> Vec<Property> {
-    let mut list = Vec::new();
-    if let Some(memory) = &resources.memory {
-        list.extend(memory_limits(memory, version_2));
-    }
-    if let Some(cpu) = &resources.cpu {
-        list.extend(cpu_limits(cpu, version_2));
-    }
-    list
-}
-
-fn memory_limits(memory: &MemoryResources, version_2: bool) -> Vec<Property> {
-    let bytes = |value: i64| Value::Number(u64::try_from(value).unwrap_or(INFINITY));
-    let limit = memory.limit.filter(|limit| *limit != 0);
-    if !version_2 {
-        return limit.map(|limit| ("MemoryLimit", bytes(limit))).into_iter().collect();
-    }
-    let mut list: Vec<Property> = Vec::new();
-    list.extend(limit.map(|limit| ("MemoryMax", bytes(limit))));
-    list.extend(memory.reservation.filter(|low| *low != 0).map(|low| ("MemoryLow", bytes(low))));
-    if let Some(swap) = memory.swap.filter(|swap| *swap != 0) {
-        // The document counts memory and swap together, systemd and the kernel count swap alone.
-        let alone = match limit {
-            Some(limit) if swap > 0 && limit > 0 => (swap - limit).max(0),
-            _ => swap,
-        };
-        list.push(("MemorySwapMax", bytes(alone)));
-    }
-    list
-}
-
-fn cpu_limits(cpu: &CpuResources, version_2: bool) -> Vec<Property> {
-    let mut list: Vec<Property> = Vec::new();
-    if let Some(shares) = cpu.shares.filter(|shares| *shares != 0) {
-        list.push(match version_2 {
-            true => ("CPUWeight", Value::Number(super::limits::weight(shares))),
-            false => ("CPUShares", Value::Number(shares)),
-        });
-    }
-    let period = cpu.period.filter(|period| *period != 0);
-    if let Some(period) = period {
-        list.push(("CPUQuotaPeriodUSec", Value::Number(period)));
-    }
-    if let Some(quota) = cpu.quota.filter(|quota| *quota != 0) {
-        list.push((
-            "CPUQuotaPerSecUSec",
-            Value::Number(per_second(quota, period.unwrap_or(100_000))),
-        ));
-    }
-    if version_2 {
-        for (name, text) in [("AllowedCPUs", &cpu.cpus), ("AllowedMemoryNodes", &cpu.mems)] {
-            list.extend(bits(text).map(|bits| (name, Value::Bytes(bits))));
-        }
-    }
-    list
-}
-
-/// Microseconds in each second, in steps of 10 ms (1%) as systemd itself counts, rounded up: the container gets what it was promised.
-fn per_second(quota: i64, period: u64) -> u64 {
-    let Ok(quota) = u64::try_from(quota) else { return INFINITY };
-    let exact = quota.saturating_mul(1_000_000) / period;
-    exact.next_multiple_of(10_000)
-}
-
-/// A list such as `0-2,5` as a mask, the lowest number in the lowest bit of the first byte.
-fn bits(list: &str) -> Option<Vec<u8>> {
-    /// More than any kernel has.
-    const MOST: usize = 1 << 16;
-    let mut mask = Vec::new();
-    for part in list.split(',') {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (first, last): (usize, usize) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
-        if first > last || last >= MOST {
-            return None;
-        }
-        mask.resize(mask.len().max(last / 8 + 1), 0);
-        (first..=last).for_each(|number| mask[number / 8] |= 1 << (number % 8));
-    }
-    Some(mask)
 }
 
 #[cfg(test)]
@@ -285,47 +241,5 @@ mod tests {
         {
             assert!(path(bad).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn limits_have_systemds_names() {
-        let resources = Resources {
-            memory: Some(MemoryResources {
-                limit: Some(64),
-                swap: Some(96),
-                ..MemoryResources::default()
-            }),
-            cpu: Some(CpuResources {
-                quota: Some(25_000),
-                period: Some(50_000),
-                cpus: "0,8-9".into(),
-                ..CpuResources::default()
-            }),
-            ..Resources::default()
-        };
-        let want = vec![
-            ("MemoryMax", Value::Number(64)),
-            ("MemorySwapMax", Value::Number(32)),
-            ("CPUQuotaPeriodUSec", Value::Number(50_000)),
-            ("CPUQuotaPerSecUSec", Value::Number(500_000)),
-            ("AllowedCPUs", Value::Bytes(vec![1, 3])),
-        ];
-        assert_eq!(limits(&resources, true), want);
-        assert_eq!(limits(&resources, false)[0], ("MemoryLimit", Value::Number(64)));
-    }
-
-    #[test]
-    fn quotas_are_rounded_up() {
-        assert_eq!(per_second(12_345, 100_000), 130_000);
-        assert_eq!(per_second(-1, 100_000), INFINITY);
-    }
-
-    #[test]
-    fn lists_are_masks_or_nothing() {
-        assert_eq!(bits("0-3"), Some(vec![0x0f]));
-        assert_eq!(bits("x"), None);
-        assert_eq!(bits("3-1"), None);
-        assert_eq!(bits("0-99999999"), None);
-        assert_eq!(bits(""), None);
     }
 }

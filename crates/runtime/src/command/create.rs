@@ -124,7 +124,7 @@ impl<'a> Creation<'a> {
         let scope = globals.systemd.then(|| scope::Place::parse(&linux.cgroups_path, id));
         let scope = scope.transpose()?;
         let path = match &scope {
-            Some(place) => place.path()?,
+            Some(place) => place.group()?,
             None => path_for(&linux.cgroups_path, id)?,
         };
         let cgroups = Cgroups::detect().map_err(step("find the cgroup hierarchies"))?;
@@ -142,7 +142,10 @@ impl<'a> Creation<'a> {
         };
         let (group, resources) = (creation.cgroups.group(&path), creation.resources());
         creation.draft = Some(match &scope {
-            Some(place) => Draft::make_scope(group, place, id, &resources)?,
+            Some(place) => {
+                let annotations = &creation.spec.annotations;
+                Draft::make_scope(group, &scope::Request { place, id, annotations }, &resources)?
+            }
             None => Draft::make(group, &resources)?,
         });
         creation.unit = scope.map(|place| place.unit).unwrap_or_default();

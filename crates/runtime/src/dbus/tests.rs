@@ -3,7 +3,7 @@ use super::*;
 #[test]
 fn arrays_count_from_their_first_element() {
     let mut writer = Writer::default();
-    writer.properties(&[("A", Value::Number(7)), ("B", Value::Bool(true))]);
+    writer.properties(&[property("A", Value::Number(7)), property("B", Value::Bool(true))]);
     // length, pad; "A" in 6 bytes, signature in 3, pad to 16 of the element, 8; then "B" likewise.
     let want: &[u8] = &[
         44, 0, 0, 0, 0, 0, 0, 0, // length, pad
@@ -23,6 +23,28 @@ fn variants_carry_their_signature() {
     let mut writer = Writer::default();
     writer.variant(&Value::Bytes(vec![5]));
     assert_eq!(writer.bytes, [2, b'a', b'y', 0, 1, 0, 0, 0, 5]);
+}
+
+#[test]
+fn structures_and_small_numbers_have_their_alignment() {
+    let bytes = |value: &Value| {
+        let mut writer = Writer::default();
+        writer.variant(value);
+        writer.bytes
+    };
+    let pairs = Value::Pairs(vec![("a".into(), "b".into())]);
+    let want: &[u8] = &[
+        5, b'a', b'(', b's', b's', b')', 0, 0, 14, 0, 0, 0, 0, 0, 0,
+        0, // signature, length, pad to 8
+        1, 0, 0, 0, b'a', 0, 0, 0, 1, 0, 0, 0, b'b', 0,
+    ];
+    assert_eq!(bytes(&pairs), want);
+    let small = |kind, number| bytes(&Value::Small { kind, number });
+    assert_eq!(small('y', 7), [1, b'y', 0, 7]);
+    assert_eq!(small('i', -1), [1, b'i', 0, 0, 255, 255, 255, 255]);
+    assert_eq!(small('x', 2)[..], [1, b'x', 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0]);
+    let texts = bytes(&Value::Texts(vec!["a".into()]));
+    assert_eq!(texts, [2, b'a', b's', 0, 6, 0, 0, 0, 1, 0, 0, 0, b'a', 0]);
 }
 
 fn signal() -> ([u8; 16], Vec<u8>, Vec<u8>) {
