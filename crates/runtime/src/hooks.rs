@@ -4,8 +4,8 @@
 
 use std::ffi::CString;
 use std::io::Write;
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use types::oci::runtime::Hook;
@@ -83,7 +83,34 @@ fn wait(mut child: Child, timeout: Option<Duration>, hook: &Hook) -> Result<(), 
         return Ok(());
     }
     let stderr = String::from_utf8_lossy(&output.stderr);
-    Err(format!("`{}`: {}, stderr: {}", hook.path, output.status, stderr.trim()))
+    Err(format!("`{}`: {}, stderr: {}", hook.path, end(output.status), stderr.trim()))
+}
+
+/// How a program ended, in the words of Go's `os` package, which clients look for.
+fn end(status: ExitStatus) -> String {
+    const SIGNALS: [(i32, &str); 12] = [
+        (1, "hangup"),
+        (2, "interrupt"),
+        (3, "quit"),
+        (4, "illegal instruction"),
+        (6, "aborted"),
+        (7, "bus error"),
+        (8, "floating point exception"),
+        (9, "killed"),
+        (11, "segmentation fault"),
+        (13, "broken pipe"),
+        (15, "terminated"),
+        (31, "bad system call"),
+    ];
+    let dumped = if status.core_dumped() { " (core dumped)" } else { "" };
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit status {code}"),
+        (None, Some(signal)) => match SIGNALS.iter().find(|(number, _)| *number == signal) {
+            Some((_, word)) => format!("signal: {word}{dumped}"),
+            None => format!("signal: signal {signal}{dumped}"),
+        },
+        (None, None) => status.to_string(),
+    }
 }
 
 fn ends_within(child: &Child, timeout: Duration) -> bool {
@@ -139,6 +166,10 @@ mod tests {
         let bad = hook("/bin/sh", &["sh", "-c", "echo no >&2; exit 3"], None);
         let text = run_all("prestart", &[hook("/bin/true", &[], None), bad], "{}").unwrap_err();
         assert!(text.contains("prestart hook #1") && text.contains("stderr: no"), "{text}");
+        assert!(text.contains("exit status 3"), "{text}");
+        let killed = hook("/bin/sh", &["sh", "-c", "kill -SYS $$"], None);
+        let text = run_all("x", &[killed], "{}").unwrap_err();
+        assert!(text.contains("signal: bad system call"), "{text}");
         let slow = hook("/bin/sleep", &["sleep", "60"], Some(0));
         assert!(run_all("x", &[slow], "{}").unwrap_err().contains("timeout"));
         assert_eq!(run_each("x", &[hook("/no/such", &[], None)], "").len(), 1);

@@ -21,7 +21,7 @@ use sys::cred;
 use types::oci::runtime::{State, Status};
 
 use crate::error::InitFailure;
-use crate::plan::{Join, Plan, Program};
+use crate::plan::{Affinity, Join, Plan, Program};
 
 pub(crate) use channel::{Channel, Message};
 
@@ -116,6 +116,7 @@ fn start(plan: Plan, equipment: &mut Equipment) -> Outcome<Infallible> {
     sys::clone::reset_signals();
     rustix::process::umask(rustix::fs::Mode::empty());
     enter_groups(equipment)?;
+    reset_affinity();
     prepare_proc_files(plan.program.as_ref(), equipment)?;
     if equipment.waits {
         equipment.channel.expect(&Message::Continue)?;
@@ -156,6 +157,9 @@ fn start_joined(
     cred::set_not_dumpable().map_err(failed("become undumpable"))?;
     sys::clone::reset_signals();
     enter_groups(equipment)?;
+    if program.affinity == Affinity::default() {
+        reset_affinity();
+    }
     prepare_proc_files(Some(&program), equipment)?;
     join(joins)?;
     become_program::run(program, slave, equipment)
@@ -168,6 +172,12 @@ fn enter_groups(equipment: &mut Equipment) -> Outcome<()> {
     unified.and_then(|()| version_1()).map_err(|error| {
         InitFailure::sentence(format!("enter the cgroup: {error}: {}", error.source))
     })
+}
+
+/// The mask of whoever called the runtime is none of the container's business: in its group it has every processor of the group.
+/// Where that is denied (an outer filter), it stays as it is.
+fn reset_affinity() {
+    let _ = sys::namespace::reset_affinity();
 }
 
 /// Whether clone3 made the container's groups the roots of the cgroup namespace: every line of `/proc/self/cgroup` ends in `:/`.

@@ -10,6 +10,7 @@ use types::oci::runtime::State;
 
 use crate::error::{Error, Result, cgroup_step, step};
 use crate::init::{self, Channel, Equipment, Message};
+use crate::log;
 use crate::plan::{Join, Plan, Program};
 use crate::seccomp::Filter;
 
@@ -197,6 +198,7 @@ pub(crate) fn container(
             let network = network.map_err(step("keep the network namespace"))?;
             drop((equipment, plan));
             let launched = Launched { pid, pidfd, channel: ours, kept: false };
+            tell_of(pid, &[]);
             if let Some(own) = back {
                 return_pid_namespace(&own)?;
             }
@@ -304,6 +306,7 @@ pub(crate) fn joined(
         }
         Cloned::Parent { pid, pidfd } => {
             drop((equipment, joins, slave));
+            tell_of(pid, &affinity.wanted);
             affinity.leave()?;
             let launched = Launched { pid, pidfd, channel: ours, kept: false };
             if let Some(own) = back {
@@ -316,18 +319,19 @@ pub(crate) fn joined(
 
 /// `execCPUAffinity.initial`: the runtime's own while it makes the process, which inherits it before it enters the container's cgroup.
 struct InitialAffinity {
+    wanted: Vec<usize>,
     own: Vec<usize>,
 }
 
 impl InitialAffinity {
     fn take(wanted: &[usize]) -> Result<Self> {
         if wanted.is_empty() {
-            return Ok(Self { own: Vec::new() });
+            return Ok(Self { wanted: Vec::new(), own: Vec::new() });
         }
         let what = || format!("set the initial cpu affinity to {wanted:?}");
         let own = sys::namespace::affinity().map_err(step(what()))?;
         sys::namespace::set_affinity(wanted).map_err(step(what()))?;
-        Ok(Self { own })
+        Ok(Self { wanted: wanted.to_vec(), own })
     }
 
     fn leave(self) -> Result<()> {
@@ -336,6 +340,21 @@ impl InitialAffinity {
         }
         sys::namespace::set_affinity(&self.own).map_err(step("restore the own cpu affinity"))
     }
+}
+
+/// What `--debug` says about a new process, in runc's words, in which its users look for the steps.
+fn tell_of(pid: Pid, affinity: &[usize]) {
+    if !log::debugs() {
+        return;
+    }
+    let nsexec = format!("nsexec[{}]", pid.as_raw_nonzero());
+    log::debug(&format!("{nsexec}: => nsexec container setup"));
+    if !affinity.is_empty() {
+        let mask =
+            affinity.iter().filter(|number| **number < 128).fold(0, |mask: u128, n| mask | 1 << n);
+        log::debug(&format!("{nsexec}: affinity: {mask:#x}"));
+    }
+    log::debug("child process in init()");
 }
 
 /// A stay of the runtime in the container's version 1 groups.

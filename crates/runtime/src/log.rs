@@ -62,6 +62,11 @@ pub(crate) fn debug(message: &str) {
     }
 }
 
+/// Tells whether [`debug`] writes anything, so that a text is not made in vain.
+pub(crate) fn debugs() -> bool {
+    LOG.with_borrow(|log| log.debug)
+}
+
 /// Tells whether the line went to a file.
 fn write(level: &str, message: &str) -> bool {
     LOG.with_borrow_mut(|log| {

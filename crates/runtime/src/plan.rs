@@ -29,7 +29,7 @@ pub(crate) use memory::policy as memory_policy;
 pub(crate) use memory::{FLAGS as MEMORY_POLICY_FLAGS, MODES as MEMORY_POLICY_MODES};
 pub(crate) use mounts::{CgroupView, Links, MountOp, Source};
 pub(crate) use options::{known as mount_options, propagation};
-pub(crate) use program::{Program, ProgramContext, keeps_groups, of_process};
+pub(crate) use program::{Affinity, Program, ProgramContext, keeps_groups, of_process};
 
 /// Everything that the container's process needs.
 #[derive(Debug)]

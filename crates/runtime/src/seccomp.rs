@@ -247,8 +247,13 @@ fn rules(profile: &Seccomp) -> Result<Vec<Rule<'_>>> {
 }
 
 fn flags(profile: &Seccomp, notifies: bool) -> Result<FilterFlags> {
+    // runc's default where the profile has none: the filter alone is no reason to slow the process down.
+    let Some(names) = &profile.flags else {
+        let listener = if notifies { FilterFlags::NEW_LISTENER } else { FilterFlags::empty() };
+        return Ok(FilterFlags::SPEC_ALLOW | listener);
+    };
     let mut flags = FilterFlags::empty();
-    for name in &profile.flags {
+    for name in names {
         let Some(flag) = find(&FLAGS, name) else {
             return invalid(format!("seccomp flag {name:?} is unknown"));
         };

@@ -162,6 +162,21 @@ pub fn set_affinity(processors: &[usize]) -> Result<(), Errno> {
     rustix::thread::sched_setaffinity(None, &set)
 }
 
+/// sched_setaffinity(2) of this process with every bit set: it runs wherever its cpuset group lets it, whatever mask it was born with
+/// (since Linux 6.2 a group's processors no longer replace the mask that was asked for before).
+///
+/// # Errors
+/// Those of sched_setaffinity(2).
+pub fn reset_affinity() -> Result<(), Errno> {
+    // Longer than the mask of any kernel (8192 processors); what is over is ignored.
+    const MASK: [u8; 1024] = [0xff; 1024];
+    // SAFETY: the mask is MASK.len() bytes long and only read.
+    // JUSTIFICATION: rustix's set ends at 1024 processors.
+    let result =
+        unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, MASK.len(), MASK.as_ptr()) };
+    crate::clone::check(result).map(|_| ())
+}
+
 /// sched_getaffinity(2) of this process: the processors it may run on.
 ///
 /// # Errors

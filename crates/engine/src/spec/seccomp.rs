@@ -251,7 +251,7 @@ impl Profile {
             default_action: self.default_action,
             default_errno_ret: self.default_errno_ret,
             architectures,
-            flags: self.flags,
+            flags: (!self.flags.is_empty()).then_some(self.flags),
             syscalls,
             ..Seccomp::default()
         }

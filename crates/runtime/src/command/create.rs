@@ -220,6 +220,7 @@ impl<'a> Creation<'a> {
         inner: Option<OwnedFd>,
     ) -> Result<(Launched, Record)> {
         let plan = self.plan()?;
+        tell_of_filter(plan.program.as_ref());
         let listener = self.listener(&plan);
         let terminal = plan.program.as_ref().is_some_and(|program| program.terminal);
         let kit = Kit {
@@ -234,6 +235,7 @@ impl<'a> Creation<'a> {
         self.draft_mut().settled();
         self.assign_rdt(pid, &mut record)?;
         launched.talk(&Message::Ready, &listener, || self.runtime_hooks(pid))?;
+        log::debug("init: closing the pipe to signal completion");
         let resources = self.resources();
         self.draft_mut().limit_processes(&resources)?;
         if let Some(file) = self.parsed.value("pid-file") {
@@ -343,6 +345,15 @@ impl Drop for Creation<'_> {
         if let Some(dir) = self.dir.take() {
             let _ = dir.remove();
         }
+    }
+}
+
+/// Says with `--debug`, as runc does, which flags go to seccomp(2).
+pub(super) fn tell_of_filter(program: Option<&plan::Program>) {
+    if let Some(filter) =
+        program.and_then(|program| program.seccomp.as_ref()).filter(|_| log::debugs())
+    {
+        log::debug(&format!("seccomp filter flags: {}", filter.flags.bits()));
     }
 }
 

@@ -65,7 +65,6 @@ fn example(rootless: bool) -> Value {
             "resources": { "devices": [{ "allow": false, "access": "rwm" }] },
             "namespaces": [
                 { "type": "pid" }, { "type": "network" }, { "type": "ipc" }, { "type": "uts" }, { "type": "mount" },
-                { "type": "cgroup" },
             ],
             "maskedPaths": [
                 "/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
@@ -74,6 +73,10 @@ fn example(rootless: bool) -> Value {
             "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
         },
     });
+    if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+        let namespaces = document["linux"]["namespaces"].as_array_mut();
+        namespaces.expect("written above").push(json!({ "type": "cgroup" }));
+    }
     if rootless {
         let uid = rustix::process::getuid().as_raw();
         let gid = rustix::process::getgid().as_raw();

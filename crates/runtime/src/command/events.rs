@@ -30,10 +30,10 @@ pub(super) fn run(globals: &Globals, parsed: &Parsed) -> Result<u8> {
     let mut seen = group.stats().oom.oom_kill;
     loop {
         let stats = group.stats();
-        sink::out(&format!("{}\n", event(dir.id(), "stats", Some(data(&stats)))));
+        sink::out(&event(dir.id(), "stats", Some(data(&stats))));
         if stats.oom.oom_kill > seen {
             seen = stats.oom.oom_kill;
-            sink::out(&format!("{}\n", event(dir.id(), "oom", None)));
+            sink::out(&event(dir.id(), "oom", None));
         }
         if parsed.is_on("stats") || dir.status(&record) == Status::Stopped {
             return Ok(0);
@@ -57,11 +57,10 @@ fn interval(text: &str) -> Result<Duration> {
     Duration::try_from_secs_f64(seconds).ok().filter(|d| !d.is_zero()).ok_or_else(bad)
 }
 
-fn event(id: &str, kind: &str, data: Option<Value>) -> Value {
-    match data {
-        Some(data) => json!({ "type": kind, "id": id, "data": data }),
-        None => json!({ "type": kind, "id": id }),
-    }
+/// One line; the type and the id come first, as in runc's, so that a plain search finds them.
+fn event(id: &str, kind: &str, data: Option<Value>) -> String {
+    let data = data.map(|data| format!(",\"data\":{data}")).unwrap_or_default();
+    format!("{{\"type\":{},\"id\":{}{data}}}\n", json!(kind), json!(id))
 }
 
 fn nanos(time: Duration) -> u64 {
@@ -131,6 +130,13 @@ fn blkio(entries: &[IoEntry]) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_event_starts_with_type_and_id() {
+        assert_eq!(event("a", "oom", None), "{\"type\":\"oom\",\"id\":\"a\"}\n");
+        let text = event("a\"", "stats", Some(json!({ "x": 1 })));
+        assert_eq!(text, "{\"type\":\"stats\",\"id\":\"a\\\"\",\"data\":{\"x\":1}}\n");
+    }
 
     #[test]
     fn intervals_have_units() {

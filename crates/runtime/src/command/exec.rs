@@ -4,19 +4,19 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
-use sys::cgroup::Group;
+use sys::cgroup::{Group, Place};
 use sys::clone::Namespaces;
 use types::oci::runtime::{Capabilities, Process, Spec, Status};
 
-use super::create::{connect_console, write_pid_file};
+use super::create::{connect_console, tell_of_filter, write_pid_file};
 use super::{Globals, id, wait};
 use crate::args::{Opt, Parsed, number, switch, valued};
-use crate::config;
 use crate::error::{Error, Result, step};
 use crate::init::Message;
 use crate::launch::{self, ListenerTarget};
 use crate::plan::{self, Join, ProgramContext};
 use crate::state::{Dir, Record};
+use crate::{config, log};
 
 /// The options.
 pub(super) const OPTIONS: &[Opt] = &[
@@ -90,6 +90,7 @@ fn start(
         ..ProgramContext::default()
     };
     let program = plan::of_process(process, spec.linux.as_ref(), &context)?;
+    tell_of_filter(Some(&program));
     let listener = ListenerTarget::of(program.seccomp.as_ref(), dir.state(record));
     let detached = parsed.is_on("detach");
     let (master, slave) = terminal(parsed, record, process, detached)?;
@@ -103,6 +104,7 @@ fn start(
     let mut launched =
         launch::joined(joins, pid_namespace.as_ref(), program, slave, &group, dir.state(record))?;
     launched.talk(&Message::Ready, &listener, || Ok(()))?;
+    log::debug("setns_init: about to exec");
     if let Some(file) = parsed.value("pid-file") {
         write_pid_file(Path::new(file), launched.pid.as_raw_nonzero().get())?;
     }
@@ -145,13 +147,15 @@ fn process(parsed: &Parsed, spec: &Spec) -> Result<Process> {
     Ok(process)
 }
 
-/// Added capabilities are never inheritable: a file's inheritable set would bring them back (CVE-2022-29162).
+/// Added capabilities are never inheritable: a file's inheritable set would bring them back (CVE-2022-29162). Where the configuration
+/// has inheritable ones, an added one that is among them becomes ambient too, as in runc.
 fn add_capabilities(parsed: &Parsed, process: &mut Process) {
     let capabilities = process.capabilities.get_or_insert_with(Capabilities::default);
     for name in parsed.values("cap") {
-        for set in
-            [&mut capabilities.bounding, &mut capabilities.effective, &mut capabilities.permitted]
-        {
+        let inheritable = capabilities.inheritable.iter().any(|known| known == name);
+        let sets =
+            [&mut capabilities.bounding, &mut capabilities.effective, &mut capabilities.permitted];
+        for set in sets.into_iter().chain(inheritable.then_some(&mut capabilities.ambient)) {
             if set.iter().all(|known| known != name) {
                 set.push(name.to_owned());
             }
@@ -229,26 +233,57 @@ fn terminal(
     Ok((None, Some(pair.slave)))
 }
 
-/// The container's group, or with `--cgroup` one beneath it: `PATH`, or `CONTROLLER[,…]:PATH`.
+/// The container's group, or with `--cgroup` one beneath it: `PATH` alone, or any number of `CONTROLLER[,…]:PATH`.
 fn group(parsed: &Parsed, record: &Record) -> Result<Group> {
     let group = record.group();
-    let Some(text) = parsed.value("cgroup") else { return Ok(group) };
-    let (controllers, path) = match text.split_once(':') {
-        Some((controllers, path)) => (Some(controllers), path),
-        None => (None, text),
-    };
-    if path.split('/').any(|part| part == "..") {
-        return Err(Error::Usage(format!("bad sub cgroup path: {path}")));
-    }
-    let relative = path.trim_matches('/');
+    let wanted: Vec<&str> = parsed.values("cgroup").collect();
     let mut places = group.places().to_vec();
+    match wanted.as_slice() {
+        [] => return Ok(group),
+        [path] if !path.contains(':') => {
+            let relative = sub_path(path)?;
+            places.iter_mut().for_each(|place| place.directory.push(relative));
+        }
+        list => list.iter().try_for_each(|entry| apply_sub_path(&mut places, entry))?,
+    }
     for place in &mut places {
-        let wanted = controllers.is_none_or(|list| list.split(',').any(|name| place.has(name)));
-        if wanted && !relative.is_empty() {
+        // What was pushed may be empty, and then leaves a slash at the end.
+        place.directory = place.directory.components().collect();
+        std::fs::metadata(&place.directory).map_err(step(format!(
+            "error adding pid {} to cgroups: open `{}`",
+            std::process::id(),
+            place.directory.join("cgroup.procs").display()
+        )))?;
+    }
+    Ok(Group::from_places(places))
+}
+
+fn apply_sub_path(places: &mut [Place], entry: &str) -> Result<()> {
+    let bad = |why: &str| Error::Usage(format!("invalid --cgroup argument: {entry}{why}"));
+    let (controllers, path) =
+        entry.split_once(':').ok_or_else(|| bad(" (missing <controller>: prefix)"))?;
+    let relative = sub_path(path)?;
+    for controller in controllers.split(',') {
+        if controller.is_empty() {
+            return Err(bad(" (empty <controller> prefix)"));
+        }
+        let place = places.iter_mut().find(|place| place.has(controller));
+        let place = place.ok_or_else(|| {
+            Error::Usage(format!("unknown controller {controller} in --cgroup {entry}"))
+        })?;
+        // Controllers that are mounted together have one directory.
+        if !place.directory.ends_with(relative) || relative.is_empty() {
             place.directory.push(relative);
         }
     }
-    Ok(Group::from_places(places))
+    Ok(())
+}
+
+fn sub_path(path: &str) -> Result<&str> {
+    if path.split('/').any(|part| part == "..") {
+        return Err(Error::Usage(format!("bad sub cgroup path: {path}")));
+    }
+    Ok(path.trim_matches('/'))
 }
 
 /// The namespaces of the container that are not the runtime's own, opened by the first process's entries in procfs.

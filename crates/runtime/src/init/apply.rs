@@ -8,7 +8,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use sys::inroot;
 use sys::mount::{self, Attr, Change, Param};
-use types::oci::runtime::Status;
+use types::oci::runtime::{Hook, Status};
 
 use super::{Equipment, Outcome, copy_up, failed};
 use crate::error::InitFailure;
@@ -74,12 +74,7 @@ impl<'a> Stage<'a> {
             Op::Links => self.links(),
             Op::Console { rows, columns } => self.console(rows, columns),
             Op::AskForHooks => self.ask_for_hooks(),
-            Op::Hooks(list) => hooks::run_all(
-                "createContainer",
-                &list,
-                &self.equipment.hook_state(Status::Creating),
-            )
-            .map_err(InitFailure::sentence),
+            Op::Hooks(list) => self.hooks(&list),
             Op::Sysctl { key, value } => self.sysctl(&key, &value),
             Op::Mask(paths) => self.mask(&paths),
             Op::ReadOnly(paths) => paths.iter().try_for_each(|path| self.read_only(path)),
@@ -111,6 +106,13 @@ impl<'a> Stage<'a> {
                 sys::namespace::set_domain_name(&name).map_err(failed("set the domain name"))
             }
         }
+    }
+
+    /// `createContainer` hooks, with the root as their directory, as in runc.
+    fn hooks(&self, list: &[Hook]) -> Outcome<()> {
+        rustix::process::fchdir(self.root()?).map_err(failed("chdir to the root"))?;
+        let state = self.equipment.hook_state(Status::Creating);
+        hooks::run_all("createContainer", list, &state).map_err(InitFailure::sentence)
     }
 
     fn ask_for_hooks(&self) -> Outcome<()> {

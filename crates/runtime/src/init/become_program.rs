@@ -260,6 +260,8 @@ pub(super) fn wait_for_start(equipment: &mut Equipment) -> Outcome<()> {
 
 fn environment(program: &Program) -> CStringArray {
     let mut env = program.env.clone();
+    // An empty home counts as none, as in runc.
+    env.retain(|entry| entry.to_bytes() != b"HOME=");
     if env.iter().all(|entry| !entry.to_bytes().starts_with(b"HOME=")) {
         let home = [b"HOME=", lookup::home(program.uid).to_bytes()].concat();
         env.extend(CString::new(home));

@@ -222,13 +222,19 @@ fn capabilities(given: Option<&Capabilities>) -> Result<CapabilitySets> {
     if !unknown.is_empty() {
         log::warn(&format!("ignoring unknown or unavailable capabilities: {unknown:?}"));
     }
+    let raised = permitted & inheritable;
+    for name in &given.ambient {
+        if cred::capability(name).is_some_and(|bit| bit & !raised != 0) {
+            log::warn(&format!("can't raise ambient capability {name}: operation not permitted"));
+        }
+    }
     if lacking != 0 {
         log::warn(&format!("ignoring capabilities that the runtime lacks itself: {lacking:#x}"));
     }
     let sets = CapabilitySets {
         effective: sets.effective & permitted,
         // The kernel raises only what is both permitted and inheritable.
-        ambient: sets.ambient & permitted & inheritable,
+        ambient: sets.ambient & raised,
         ..sets
     };
     Ok(sets)

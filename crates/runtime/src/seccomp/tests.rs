@@ -179,6 +179,9 @@ fn nonsense_is_refused() {
     );
     let unheard = profile(vec![rule(&["read"], "SCMP_ACT_NOTIFY", vec![])]);
     assert!(compile(&unheard).unwrap_err().to_string().contains("listenerPath"));
-    let flag = Seccomp { flags: vec!["X".into()], ..profile(vec![]) };
+    assert_eq!(compile(&profile(vec![])).unwrap().flags, FilterFlags::SPEC_ALLOW);
+    let empty = Seccomp { flags: Some(vec![]), ..profile(vec![]) };
+    assert_eq!(compile(&empty).unwrap().flags, FilterFlags::empty());
+    let flag = Seccomp { flags: Some(vec!["X".into()]), ..profile(vec![]) };
     assert!(compile(&flag).is_err());
 }

@@ -424,12 +424,12 @@ document! {
 }
 
 document! {
-    /// A seccomp profile; `default_action` and `action` are libseccomp's names.
+    /// A seccomp profile; `default_action` and `action` are libseccomp's names. No `flags` at all are not the same as an empty list.
     Seccomp {
         default_action: String,
         default_errno_ret: Option<u32>,
         architectures: Vec<String>,
-        flags: Vec<String>,
+        flags: Option<Vec<String>>,
         listener_path: String,
         listener_metadata: String,
         syscalls: Vec<SeccompRule>,
