@@ -105,7 +105,7 @@ fn privileged_failures_in_the_middle_leave_nothing() {
         bad.push(spec);
     }
     let mut spec = good.clone();
-    spec["process"]["cwd"] = json!("/no/such");
+    spec["process"]["cwd"] = json!("/etc/passwd");
     bad.push(spec);
     let mut spec = good.clone();
     spec["linux"]["resources"] = json!({ "cpu": { "cpus": "4000" } });
