@@ -13,14 +13,12 @@ use crate::error::{Error, Result};
 use crate::hooks;
 use crate::state::Record;
 
-/// `poststart` hooks come after the program has been executed: waits until the process has let go of the fifo.
+/// Who is told "started" may count on the program: waits until the process has let go of the fifo, which is when it is executed.
+/// A process that is long in its `startContainer` hooks is not waited for, except by `poststart` hooks, which come after the program.
 fn wait_for_program(fifo: &OwnedFd, record: &Record) {
-    if record.hooks.poststart.is_empty() {
-        return;
-    }
+    let limit = if record.hooks.poststart.is_empty() { 100 } else { 10_000 };
     let mut fds = [PollFd::new(fifo, PollFlags::empty())];
-    // A process that hangs in a `startContainer` hook keeps its end; the hooks after it are the lesser evil.
-    let _ = sys::event::poll(&mut fds, Some(Duration::from_secs(10)));
+    let _ = sys::event::poll(&mut fds, Some(Duration::from_millis(limit)));
 }
 
 /// Releases the created process, and runs the `poststart` hooks; if one of them fails, so does the container (runtime-spec 1.3).
