@@ -243,7 +243,7 @@ impl Engine {
             restart_count: state.restart_count,
             exec_ids: Vec::new(),
             runtime: record.runtime.clone(),
-            cgroup_path: self.cgroups_path(record),
+            cgroup_path: self.cgroup_path(record),
             platform: "linux".to_owned(),
         }
     }
@@ -283,6 +283,15 @@ impl Engine {
             }
         }
         view
+    }
+
+    /// The path of the cgroup as in `/proc/PID/cgroup`: where the last run was, or where the next will be.
+    fn cgroup_path(&self, record: &Record) -> String {
+        let known = record.state.cgroup.as_ref().map(|cgroup| cgroup.path.as_str());
+        match known.filter(|path| !path.is_empty()) {
+            Some(path) => path.to_owned(),
+            None => slice_path(&self.cgroups_path(record)),
+        }
     }
 
     /// The spec's `cgroupsPath`.
@@ -351,5 +360,37 @@ impl Engine {
         let (reply, answer) = tokio::sync::oneshot::channel();
         handle.send(command(reply))?;
         answer.await.map_err(|_| EngineError::no_such_container(handle.id.as_str()))?
+    }
+}
+
+/// The path of a cgroup of a `cgroupsPath`: `SLICE:PREFIX:NAME` is a scope, and `a-b.slice` lies in `a.slice` (systemd.slice(5)).
+fn slice_path(cgroups_path: &str) -> String {
+    let mut parts = cgroups_path.splitn(3, ':');
+    let (Some(slice), Some(prefix), Some(name)) = (parts.next(), parts.next(), parts.next()) else {
+        return cgroups_path.to_owned();
+    };
+    let slice = slice.strip_suffix(".slice").unwrap_or(slice);
+    if slice == "-" {
+        return format!("/{prefix}-{name}.scope");
+    }
+    let ends = slice.match_indices('-').map(|(at, _)| at).chain([slice.len()]);
+    let above = ends.filter(|at| *at > 0).map(|at| format!("/{}.slice", &slice[..at]));
+    format!("{}/{prefix}-{name}.scope", above.collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scope_has_a_path() {
+        for (given, want) in [
+            ("/belljar/x", "/belljar/x"),
+            ("system.slice:belljar:x", "/system.slice/belljar-x.scope"),
+            ("a-b.slice:belljar:x", "/a.slice/a-b.slice/belljar-x.scope"),
+            ("-.slice:belljar:x", "/belljar-x.scope"),
+        ] {
+            assert_eq!(slice_path(given), want, "{given}");
+        }
     }
 }

@@ -82,4 +82,10 @@ pub struct ExitRecord {
     /// How it ended.
     #[serde(flatten)]
     pub exit: Exit,
+    /// Processes of the container that an OOM killer has killed.
+    #[serde(default)]
+    pub oom_kills: u64,
+    /// How often the container's own limit of memory could not be kept; only cgroup v2 counts that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_limit_hits: Option<u64>,
 }

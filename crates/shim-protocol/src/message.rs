@@ -271,6 +271,11 @@ pub enum Event {
         /// Whose client.
         target: Target,
     },
+    /// The kernel has killed processes of the container for want of memory.
+    OutOfMemory {
+        /// How many so far.
+        kills: u64,
+    },
     /// An event that this version does not know.
     #[serde(other)]
     Unknown,

@@ -20,7 +20,15 @@ impl Supervisor {
             Step::Exec { serial, exec_id } => self.finish_exec(job, ended, *serial, exec_id),
         };
         job.remove_files();
+        let created = match response {
+            Response::Created { pid } => Some(pid),
+            _ => None,
+        };
         self.answer(job.reply, response);
+        // Nobody waits for it.
+        if let Some(pid) = created {
+            self.watch_memory(pid);
+        }
     }
 
     fn finish_create(&mut self, job: &Job, ended: Ended) -> Response {

@@ -28,6 +28,7 @@ mod detach;
 mod escape;
 mod finish;
 mod log;
+mod memory;
 mod process;
 mod request;
 mod runtime;

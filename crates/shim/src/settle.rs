@@ -1,5 +1,6 @@
 //! What becomes possible after events: ends are told, clients let go, memory given back, the shim itself ends.
 
+use crate::memory::Memory;
 use crate::process::Life;
 use crate::supervisor::{Supervisor, UNWANTED};
 use shim_protocol::{ContainerPhase, Event, ExitRecord, Target};
@@ -98,7 +99,13 @@ impl Supervisor {
         if let Some(log) = &mut self.log {
             log.flush();
         }
-        let record = ExitRecord { pid: init.pid.unwrap_or(0), exit };
+        let memory = self.memory.as_ref().map(Memory::counts).unwrap_or_default();
+        let record = ExitRecord {
+            pid: init.pid.unwrap_or(0),
+            exit,
+            oom_kills: memory.kills,
+            own_limit_hits: memory.own_limit_hits,
+        };
         if let Err(err) = self.write_exit(&record) {
             self.note(&format!("write `exit.json`: {err}"));
         }

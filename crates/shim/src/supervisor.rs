@@ -4,6 +4,7 @@ use crate::ShimError;
 use crate::client::Client;
 use crate::connection::Connection;
 use crate::log::Log;
+use crate::memory::Memory;
 use crate::process::{Life, Process};
 use crate::runtime::{Job, Runtime};
 use crate::start;
@@ -45,6 +46,8 @@ pub(crate) struct Supervisor {
     pub(crate) log: Option<Log>,
     pub(crate) phase: ContainerPhase,
     pub(crate) adopted: Option<Adopted>,
+    /// The counters of the container's memory, as long as it has some.
+    pub(crate) memory: Option<Memory>,
     /// The init process first, then execs in their order.
     pub(crate) processes: Vec<Process>,
     pub(crate) clients: Vec<Client>,
@@ -82,6 +85,7 @@ impl Supervisor {
             log,
             phase: ContainerPhase::Idle,
             adopted: None,
+            memory: None,
             processes: vec![init],
             clients: Vec::new(),
             connections: Vec::new(),
@@ -104,6 +108,7 @@ impl Supervisor {
         init.life = Life::Alive;
         self.adopted = Some(Adopted { pidfd, ended: None });
         self.phase = ContainerPhase::Running;
+        self.watch_memory(pid);
     }
 
     /// Serves until the container is gone and nobody is owed anything.
@@ -133,6 +138,7 @@ impl Supervisor {
             Source::Signals => self.take_signals(),
             Source::Listener => self.accept(),
             Source::Adopted => self.ask_adopted(),
+            Source::Memory => self.look_at_memory(),
             Source::Connection { id, readable } => self.serve_connection(id, readable),
             Source::Output { serial, index } => self.pump(serial, index),
             Source::Input { serial } => self.flush_input(serial),
@@ -152,7 +158,27 @@ impl Supervisor {
         }
     }
 
+    /// Opens the memory counters of a process's cgroup. A container without them is told of as one that nothing was killed in.
+    pub(crate) fn watch_memory(&mut self, pid: u32) {
+        match Memory::of(pid) {
+            Ok(memory) => self.memory = Some(memory),
+            Err(err) if err.kind() == std::io::ErrorKind::NotFound => {}
+            Err(err) => self.note(&format!("watch the memory of process {pid}: {err}")),
+        }
+    }
+
+    fn look_at_memory(&mut self) {
+        if let Some(memory) = &mut self.memory
+            && memory.look()
+        {
+            let kills = memory.counts().kills;
+            self.tell(&Event::OutOfMemory { kills });
+        }
+    }
+
     fn take_signals(&mut self) {
+        // Before anything else: an end may be that of the cgroup.
+        self.look_at_memory();
         while let Ok(Some(signal)) = self.signals.take() {
             // SIGTERM and SIGINT end a shim only while it has no container to keep.
             if signal != 17 && self.phase == ContainerPhase::Idle && self.jobs.is_empty() {
@@ -199,6 +225,7 @@ impl Supervisor {
     /// Asks how an adopted init process ended; after a while nobody can know any more.
     pub(crate) fn ask_adopted(&mut self) {
         use std::os::fd::AsFd;
+        self.look_at_memory();
         let Some(adopted) = &mut self.adopted else { return };
         let first = *adopted.ended.get_or_insert_with(Instant::now);
         // Until its parent reaps it, its number is its own: what /proc said holds if the descriptor still says "not reaped".

@@ -1,6 +1,7 @@
 //! What the shim waits for: worked out from its state before every wait.
 
 use crate::connection::Connection;
+use crate::memory::Memory;
 use crate::process::Life;
 use crate::supervisor::{Supervisor, UNWANTED};
 use rustix::event::PollFd;
@@ -15,6 +16,7 @@ pub(crate) enum Source {
     Signals,
     Listener,
     Adopted,
+    Memory,
     Connection { id: u32, readable: bool },
     Output { serial: u32, index: usize },
     Input { serial: u32 },
@@ -71,6 +73,9 @@ impl Supervisor {
         }
         if let Some(adopted) = self.adopted.as_ref().filter(|adopted| adopted.ended.is_none()) {
             add(Source::Adopted, PollFd::new(&adopted.pidfd, PollFlags::IN));
+        }
+        if let Some(fd) = self.memory.as_ref().and_then(Memory::watched) {
+            add(Source::Memory, fd);
         }
         for connection in &self.connections {
             let out = if connection.is_flushed() { PollFlags::empty() } else { PollFlags::OUT };

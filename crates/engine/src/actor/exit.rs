@@ -35,7 +35,8 @@ impl Actor {
         }
         let record = self.record.clone();
         // Before anything removes the cgroup.
-        let words = blocking(move || Ok(last_words(&record))).await.unwrap_or_default();
+        let dir = self.engine.shim_dir(&record.id);
+        let words = blocking(move || Ok(last_words(&record, &dir))).await.unwrap_or_default();
         let state = &mut self.record.state;
         let code = exit.and_then(|exit| exit.code);
         let signal = exit.and_then(|exit| exit.signal).and_then(|signal| u8::try_from(signal).ok());
@@ -295,9 +296,19 @@ fn finished(exit: Option<Exit>) -> Timestamp {
         .unwrap_or_else(Timestamp::now)
 }
 
-/// The counters of the container's cgroup, found by its path: the process is gone.
-fn last_words(record: &Record) -> crate::view::DeathView {
-    record.state.cgroup.as_ref().map(Cgroup::last_words).unwrap_or_default()
+/// The counters of the container's cgroup, found by its path: the process is gone. What the shim has seen counts where the cgroup is
+/// gone too, which systemd removes as soon as it is empty.
+fn last_words(record: &Record, shim_dir: &std::path::Path) -> crate::view::DeathView {
+    let words = record.state.cgroup.as_ref().map(Cgroup::last_words).unwrap_or_default();
+    let seen = super::start::exit_record(shim_dir).filter(|exit| exit.pid == record.state.pid);
+    match seen {
+        Some(exit) => crate::view::DeathView {
+            oom_kills: words.oom_kills.max(exit.oom_kills),
+            own_limit_hits: words.own_limit_hits.or(exit.own_limit_hits),
+            ..words
+        },
+        None => words,
+    }
 }
 
 /// Waits for the end of a process that is not our child, and asks the kernel how it ended. Its parent, process 1 or the nearest

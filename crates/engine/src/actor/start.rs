@@ -146,12 +146,8 @@ impl Actor {
         self.handle.set_live(Some(live));
     }
 
-    /// Watches what the shim does not: the memory counters and the health check.
+    /// Watches what the shim does not: the health check.
     pub(crate) fn watch(&self) {
-        let run = self.run;
-        if self.record.host.memory > 0 {
-            tokio::spawn(watch_memory(Arc::clone(&self.handle), self.record.state.pid, run));
-        }
         crate::health::begin(&self.engine, &self.handle, &self.record);
     }
 
@@ -324,34 +320,15 @@ pub(crate) async fn listen(
                 let _ = link.demand(ShimRequest::ExecSeen { exec_id }, None).await;
             }
             Signal::Event(Event::Detached { target }) => engine.detached(&handle, &target),
+            Signal::Event(Event::OutOfMemory { .. }) => {
+                let _ = handle.send(super::Command::OomKilled { run });
+            }
             Signal::Event(Event::Unknown) => {}
             Signal::Gone => break,
         }
     }
     if !ended {
         let _ = handle.send(super::Command::ShimGone { run });
-    }
-}
-
-/// How often the memory counters of a container with a limit are read.
-const MEMORY_LOOK: std::time::Duration = std::time::Duration::from_secs(1);
-
-/// Tells the actor each time that the kernel killed something for want of memory, until the run is over.
-async fn watch_memory(handle: Arc<crate::roster::Handle>, pid: u32, run: u64) {
-    let cgroup = evidence::Cgroup::of(pid);
-    let mut seen = cgroup.oom_kills();
-    loop {
-        tokio::time::sleep(MEMORY_LOOK).await;
-        if handle.live().is_none_or(|live| live.pid != pid) {
-            return;
-        }
-        let now = cgroup.oom_kills();
-        if now > seen {
-            seen = now;
-            if handle.send(super::Command::OomKilled { run }).is_err() {
-                return;
-            }
-        }
     }
 }
 

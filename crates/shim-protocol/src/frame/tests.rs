@@ -129,8 +129,13 @@ fn documents_have_the_shape_that_is_agreed() {
     let exit = crate::ExitRecord {
         pid: 7,
         exit: Exit { code: Some(0), signal: None, finished_at_unix_nanos: 5 },
+        oom_kills: 2,
+        own_limit_hits: None,
     };
     let text = serde_json::to_string(&exit).unwrap();
-    assert_eq!(text, r#"{"pid":7,"code":0,"signal":null,"finished_at_unix_nanos":5}"#);
+    assert_eq!(
+        text,
+        r#"{"pid":7,"code":0,"signal":null,"finished_at_unix_nanos":5,"oom_kills":2}"#
+    );
     assert_eq!(serde_json::from_str::<crate::ExitRecord>(&text).unwrap(), exit);
 }
