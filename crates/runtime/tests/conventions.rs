@@ -166,3 +166,24 @@ fn privileged_a_container_in_the_hosts_mount_namespace_is_a_changed_root() {
     assert!(bench.log().contains("without a private MNT namespace"), "{}", bench.log());
     bench.assert_nothing_left();
 }
+
+#[test]
+fn privileged_a_device_that_the_host_has_not_is_made_for_a_user_namespace() {
+    let Some(mut bench) = Bench::new("madenode", &["stat", "-c", "%a %u %g %t %T", "/dev/odd"])
+    else {
+        return;
+    };
+    let maps = json!([{ "containerID": 0, "hostID": 70000, "size": 1000 }]);
+    bench.spec["linux"]["uidMappings"] = maps.clone();
+    bench.spec["linux"]["gidMappings"] = maps;
+    let spaces = bench.spec["linux"]["namespaces"].as_array_mut().unwrap();
+    spaces.push(json!({ "type": "user" }));
+    bench.spec["linux"]["devices"] = json!([{
+        "path": "/dev/odd", "type": "c", "major": 1, "minor": 5, "uid": 10, "gid": 11, "fileMode": 0o640,
+    }]);
+    for path in [bench.dir.path(), &bench.bundle(), &bench.rootfs()] {
+        std::os::unix::fs::chown(path, Some(70000), Some(70000)).unwrap();
+    }
+    let (code, out, err) = bench.foreground();
+    assert_eq!((code, out.as_str()), (0, "640 10 11 1 5\n"), "{err}");
+}

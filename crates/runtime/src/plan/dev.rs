@@ -3,8 +3,10 @@
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Dev, FileType, Mode};
-use types::oci::runtime::{Device, Linux, NamespaceKind, Spec};
+use rustix::fs::{AtFlags, Dev, FileType, Gid, Mode, OFlags, Uid};
+use rustix::io::Errno;
+use sys::mount::Attr;
+use types::oci::runtime::{Device, IdMapping, Linux, NamespaceKind, Spec};
 
 use super::{Op, c_string};
 use crate::config;
@@ -61,7 +63,7 @@ pub(super) fn plan(spec: &Spec, linux: &Linux, ops: &mut Vec<Op>) -> Result<()> 
         }
     }
     if config::has_namespace(linux, NamespaceKind::User) {
-        nodes.iter_mut().try_for_each(bind_hosts)?;
+        nodes.iter_mut().try_for_each(|node| bind_hosts(node, linux))?;
     }
     ops.push(Op::Nodes(nodes));
     ops.push(Op::Links);
@@ -86,13 +88,36 @@ fn configured(device: &Device) -> Node {
     }
 }
 
-fn bind_hosts(node: &mut Node) -> Result<()> {
+/// A node that the host has not: it is made in a small file system that is mounted nowhere, with the host's rights and ids, and
+/// a copy of the node's mount goes into the container (copies of what is mounted nowhere: Linux 6.15).
+fn made_elsewhere(node: &Node, linux: &Linux) -> std::result::Result<OwnedFd, Errno> {
+    let tree = sys::mount::new_file_system(c"tmpfs", Some(c"dev"), &[], Attr::empty())?;
+    rustix::fs::mknodat(&tree, "node", node.kind, Mode::empty(), node.device)?;
+    let owner = Uid::from_raw(host_id(&linux.uid_mappings, node.uid));
+    let group = Gid::from_raw(host_id(&linux.gid_mappings, node.gid));
+    rustix::fs::chownat(&tree, "node", Some(owner), Some(group), AtFlags::SYMLINK_NOFOLLOW)?;
+    rustix::fs::chmodat(&tree, "node", node.mode, AtFlags::empty())?;
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let made = rustix::fs::openat(&tree, "node", flags, Mode::empty())?;
+    sys::mount::clone_tree_of(&made, false)
+}
+
+/// The host's number for an id of the container; what is mapped to nobody belongs to root.
+fn host_id(maps: &[IdMapping], id: u32) -> u32 {
+    let offset = |map: &IdMapping| id.checked_sub(map.container_id).filter(|at| *at < map.size);
+    maps.iter().find_map(|map| map.host_id.checked_add(offset(map)?)).unwrap_or(0)
+}
+
+fn bind_hosts(node: &mut Node, linux: &Linux) -> Result<()> {
     if node.kind == FileType::Fifo {
         return Ok(());
     }
     let path = format!("/{}", node.path.display());
-    let tree = sys::mount::clone_tree(&c_string(&path)?, false)
-        .map_err(step(format!("open the device `{path}`")))?;
+    let tree = match sys::mount::clone_tree(&c_string(&path)?, false) {
+        Err(Errno::NOENT) => made_elsewhere(node, linux),
+        other => other,
+    };
+    let tree = tree.map_err(step(format!("open the device `{path}`")))?;
     let stat = rustix::fs::fstat(&tree).map_err(step(format!("look at the device `{path}`")))?;
     if FileType::from_raw_mode(stat.st_mode) != node.kind || stat.st_rdev != node.device {
         let (major, minor) = (rustix::fs::major(node.device), rustix::fs::minor(node.device));
