@@ -11,7 +11,7 @@ mod copy_up;
 mod lookup;
 
 use std::convert::Infallible;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 use sys::cgroup::Group;
@@ -21,8 +21,10 @@ use sys::cred;
 use types::oci::runtime::{State, Status};
 
 use crate::error::InitFailure;
+use crate::log;
 use crate::plan::{Affinity, Join, Plan, Program};
 
+pub(crate) use become_program::open_labels;
 pub(crate) use channel::{Channel, Message};
 
 type Outcome<T> = std::result::Result<T, InitFailure>;
@@ -73,18 +75,61 @@ pub(crate) fn run(plan: Plan, mut equipment: Equipment) -> ! {
     end(&equipment.channel, failure)
 }
 
-/// The life of a process that joins a running container.
+/// The life of the process in between, and then of the one that joins a running container.
 pub(crate) fn run_joined(
     joins: Vec<Join>,
+    pid_namespace: Option<&OwnedFd>,
     program: Program,
     slave: Option<OwnedFd>,
     mut equipment: Equipment,
+    line: Channel,
 ) -> ! {
-    let failure = match start_joined(joins, program, slave, &mut equipment) {
-        Ok(never) => match never {},
-        Err(failure) => failure,
-    };
-    end(&equipment.channel, failure)
+    let keep = [equipment.channel.descriptor(), line.descriptor(), slave.as_ref().map(AsFd::as_fd)];
+    let keep: Vec<_> = keep.into_iter().flatten().collect();
+    let group = equipment.group.take();
+    let groups = (group.as_ref(), equipment.in_unified);
+    match enter_container(joins, pid_namespace, &program, groups, &keep) {
+        Ok(Cloned::Child { .. }) => {
+            drop(line);
+            let failure = match start_joined(program, slave, &mut equipment) {
+                Ok(never) => match never {},
+                Err(failure) => failure,
+            };
+            end(&equipment.channel, failure)
+        }
+        Ok(Cloned::Parent { pid, pidfd }) => {
+            let _ = line.send_process(pid, &pidfd);
+            exit_child(0)
+        }
+        Err(failure) => end(&line, failure),
+    }
+}
+
+/// All but the pid namespace is this process's own from here on; only what it makes is in that one too.
+fn enter_container(
+    joins: Vec<Join>,
+    pid_namespace: Option<&OwnedFd>,
+    program: &Program,
+    (group, in_unified): (Option<&Group>, bool),
+    keep: &[BorrowedFd<'_>],
+) -> Outcome<Cloned> {
+    cred::set_not_dumpable().map_err(failed("become undumpable"))?;
+    sys::clone::reset_signals();
+    enter_groups(group, in_unified, false)?;
+    if program.affinity == Affinity::default() {
+        reset_affinity();
+    }
+    adjust_oom_score(program)?;
+    // Before the user namespace, which may not be the owner of this one.
+    if let Some(fd) = pid_namespace {
+        sys::namespace::join(fd, Namespaces::PID).map_err(failed("join the pid namespace"))?;
+    }
+    join(joins)?;
+    log::close();
+    sys::clone::close_from(program.preserve_fds.saturating_add(3), keep)
+        .map_err(failed("close descriptors"))?;
+    let request = CloneRequest { sibling: true, alone: true, ..CloneRequest::default() };
+    clone_process(&request).map_err(failed("clone the process"))
 }
 
 /// The life of a process that joins a user namespace only to make another one in it.
@@ -115,7 +160,8 @@ fn start(plan: Plan, equipment: &mut Equipment) -> Outcome<Infallible> {
     cred::set_not_dumpable().map_err(failed("become undumpable"))?;
     sys::clone::reset_signals();
     rustix::process::umask(rustix::fs::Mode::empty());
-    enter_groups(equipment)?;
+    let group = equipment.group.take();
+    enter_groups(group.as_ref(), equipment.in_unified, equipment.in_version_1)?;
     reset_affinity();
     prepare_proc_files(plan.program.as_ref(), equipment)?;
     if equipment.waits {
@@ -149,26 +195,21 @@ fn start(plan: Plan, equipment: &mut Equipment) -> Outcome<Infallible> {
 }
 
 fn start_joined(
-    joins: Vec<Join>,
     program: Program,
     slave: Option<OwnedFd>,
     equipment: &mut Equipment,
 ) -> Outcome<Infallible> {
-    cred::set_not_dumpable().map_err(failed("become undumpable"))?;
-    sys::clone::reset_signals();
-    enter_groups(equipment)?;
-    if program.affinity == Affinity::default() {
-        reset_affinity();
+    if equipment.waits {
+        let files = equipment.channel.expect_files(&Message::Continue)?;
+        equipment.labels = files.into_iter().zip(program.labels()).collect();
     }
-    prepare_proc_files(Some(&program), equipment)?;
-    join(joins)?;
     become_program::run(program, slave, equipment)
 }
 
-fn enter_groups(equipment: &mut Equipment) -> Outcome<()> {
-    let Some(group) = equipment.group.take() else { return Ok(()) };
-    let unified = if equipment.in_unified { Ok(()) } else { group.enter_unified() };
-    let version_1 = || if equipment.in_version_1 { Ok(()) } else { group.enter_version_1() };
+fn enter_groups(group: Option<&Group>, in_unified: bool, in_version_1: bool) -> Outcome<()> {
+    let Some(group) = group else { return Ok(()) };
+    let unified = if in_unified { Ok(()) } else { group.enter_unified() };
+    let version_1 = || if in_version_1 { Ok(()) } else { group.enter_version_1() };
     unified.and_then(|()| version_1()).map_err(|error| {
         InitFailure::sentence(format!("enter the cgroup: {error}: {}", error.source))
     })
@@ -189,7 +230,7 @@ fn sees_group_roots() -> bool {
 /// While `/proc` is still the host's: nothing of the image has been mounted.
 fn prepare_proc_files(program: Option<&Program>, equipment: &mut Equipment) -> Outcome<()> {
     let Some(program) = program else { return Ok(()) };
-    equipment.labels = become_program::open_labels(program)?;
+    equipment.labels = open_labels(program, "thread-self")?;
     adjust_oom_score(program)
 }
 

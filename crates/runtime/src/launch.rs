@@ -34,6 +34,17 @@ impl Launched {
         self.channel.send(&Message::Continue).map_err(step("release the container's process"))
     }
 
+    /// Sends it the files that take its security labels, opened here: it sees the container's procfs only.
+    fn send_labels(&self, program: &Program) -> Result<()> {
+        let process = self.pid.as_raw_nonzero().to_string();
+        let labels =
+            init::open_labels(program, &process).map_err(|source| Error::Init { source })?;
+        let files: Vec<_> = labels.iter().map(|(file, _)| file.as_fd()).collect();
+        self.channel
+            .send_with(&Message::Continue, &files)
+            .map_err(step("send the files for the security labels"))
+    }
+
     /// Listens until the process is ready, has become the program, or has failed. `hooks` is called when the process asks for it.
     pub(crate) fn talk(
         &self,
@@ -179,7 +190,7 @@ pub(crate) fn container(
     let request = CloneRequest {
         namespaces: plan.new,
         cgroup: directory.as_ref().map(AsFd::as_fd),
-        sibling: false,
+        ..CloneRequest::default()
     };
     let cloned = match &plan.join_user {
         None => clone_process(&request).map_err(step("clone the container's process"))?,
@@ -269,6 +280,10 @@ fn move_devices(devices: &[(String, String)], joined: Option<OwnedFd>, pid: Pid)
 }
 
 /// Makes a process that joins a running container.
+///
+/// A process in between enters the group and the namespaces and lets go of all that is the host's; then it makes the process as its own
+/// sibling. So whoever lives in the container's pid namespace never sees one that still has the host's root, directory or descriptors,
+/// not even with `CAP_SYS_PTRACE` (CVE-2016-9962).
 pub(crate) fn joined(
     joins: Vec<Join>,
     pid_namespace: Option<&OwnedFd>,
@@ -278,11 +293,12 @@ pub(crate) fn joined(
     hook_state: State,
 ) -> Result<Launched> {
     let (ours, theirs) = Channel::pair().map_err(step("make a socket pair"))?;
+    let (line, its_line) = Channel::pair().map_err(step("make a socket pair"))?;
     let mut equipment = Equipment {
         channel: theirs,
         fifo: None,
         console_socket: None,
-        waits: false,
+        waits: program.is_labelled(),
         hook_state,
         group: Some(group.clone()),
         in_unified: false,
@@ -290,27 +306,26 @@ pub(crate) fn joined(
         labels: Vec::new(),
     };
     hide()?;
-    let back = pid_namespace.map(join_pid_namespace).transpose()?;
     let directory = group.open_unified().map_err(cgroup_step("open the cgroup"))?;
     let affinity = InitialAffinity::take(&program.affinity.initial)?;
-    let request = CloneRequest {
-        namespaces: Namespaces::empty(),
-        cgroup: directory.as_ref().map(AsFd::as_fd),
-        sibling: false,
-    };
+    let request =
+        CloneRequest { cgroup: directory.as_ref().map(AsFd::as_fd), ..CloneRequest::default() };
     match clone_process(&request).map_err(step("clone the process"))? {
         Cloned::Child { in_cgroup } => {
-            drop(ours);
+            drop((ours, line));
             equipment.in_unified = in_cgroup;
-            init::run_joined(joins, program, slave, equipment)
+            init::run_joined(joins, pid_namespace, program, slave, equipment, its_line)
         }
-        Cloned::Parent { pid, pidfd } => {
-            drop((equipment, joins, slave));
+        Cloned::Parent { pidfd: between, .. } => {
+            drop((equipment, joins, slave, its_line));
+            let received = line.receive_process();
+            let _ = sys::pidfd::wait(between.as_fd());
+            let (pid, pidfd) = received.map_err(|source| Error::Init { source })?;
             tell_of(pid, &affinity.wanted);
-            affinity.leave()?;
             let launched = Launched { pid, pidfd, channel: ours, kept: false };
-            if let Some(own) = back {
-                return_pid_namespace(&own)?;
+            affinity.leave()?;
+            if program.is_labelled() {
+                launched.send_labels(&program)?;
             }
             Ok(launched)
         }

@@ -14,12 +14,13 @@ struct Log {
     file: Option<File>,
     json: bool,
     debug: bool,
+    closed: bool,
     opened: Option<Instant>,
 }
 
 thread_local! {
     static LOG: RefCell<Log> = const {
-        RefCell::new(Log { file: None, json: false, debug: false, opened: None })
+        RefCell::new(Log { file: None, json: false, debug: false, closed: false, opened: None })
     };
 }
 
@@ -34,13 +35,18 @@ pub(crate) fn open(path: Option<&Path>, json: bool, debug: bool) -> Result<()> {
                 .map_err(step(format!("open the log `{}`", path.display())))
         })
         .transpose()?;
-    LOG.with_borrow_mut(|log| *log = Log { file, json, debug, opened: Some(Instant::now()) });
+    LOG.with_borrow_mut(|log| {
+        *log = Log { file, json, debug, closed: false, opened: Some(Instant::now()) }
+    });
     Ok(())
 }
 
-/// Closes the file. The container's process does it before it closes every descriptor by its number.
+/// Closes the log for good: nothing of it may reach the container's own output. The container's process does it before it closes every descriptor by its number.
 pub(crate) fn close() {
-    LOG.with_borrow_mut(|log| log.file = None);
+    LOG.with_borrow_mut(|log| {
+        log.file = None;
+        log.closed = true;
+    });
 }
 
 /// Logs the error that ends the program, and says it on standard error too.
@@ -70,6 +76,9 @@ pub(crate) fn debugs() -> bool {
 /// Tells whether the line went to a file.
 fn write(level: &str, message: &str) -> bool {
     LOG.with_borrow_mut(|log| {
+        if log.closed {
+            return false;
+        }
         let line = line(log, level, message);
         match &mut log.file {
             Some(file) => {

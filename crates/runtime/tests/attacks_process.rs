@@ -7,7 +7,6 @@ mod harness;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -144,20 +143,17 @@ fn neighbour(bench: &Bench, pid: &Value) -> Option<Bench> {
 /// Weakened: every `set_not_dumpable`.
 #[test]
 fn privileged_a_waiting_process_cannot_be_looked_into() {
-    let script = "while :; do sleep 1000; done";
-    let Some(bench) = Bench::new("inspect", &["sh", "-c", script]) else { return };
+    let Some(bench) = Bench::new("inspect", &["sleep", "1000"]) else { return };
     start(&bench);
     let Some(second) = neighbour(&bench, &bench.state()["pid"]) else { return };
     let inside = "for p in /proc/[0-9]*; do [ $p = /proc/1 ] || [ $p = /proc/$$ ] || { echo found $p; cat $p/cmdline | head -c 9999 >/dev/null; \
-        for f in fd cwd root exe; do readlink $p/$f && echo looked $f; done; ls $p/fd/ | grep . && echo listed; \
+        for f in fd cwd root exe; do readlink $p/$f && echo looked $f; done; \
         for f in environ mem maps auxv; do cat $p/$f >/dev/null && echo read $f; done; for f in mem exe; do : >> $p/$f && echo wrote $f; done; }; done 2>/dev/null";
-    for applet in ["head", "grep"] {
-        bench.applet(applet);
-    }
+    bench.applet("head");
     let output = bench.run(&["exec", &bench.id, "sh", "-c", inside]);
     let (_, out, err) = texts(&output);
     assert!(out.contains("found"), "{out}{err}");
-    for word in ["looked", "listed", "read", "wrote"] {
+    for word in ["looked", "read", "wrote"] {
         assert!(!out.contains(word), "{out}{err}");
     }
     delete(&second);
@@ -168,7 +164,7 @@ fn privileged_a_waiting_process_cannot_be_looked_into() {
 /// Weakened: `protect` left out.
 #[test]
 fn privileged_the_runtimes_file_is_not_overwritten() {
-    let Some(mut bench) = Bench::new("exe", &["sh", "-c", "while :; do sleep 1000; done"]) else {
+    let Some(mut bench) = Bench::new("exe", &["sleep", "1000"]) else {
         return;
     };
     let capabilities =
@@ -274,6 +270,8 @@ fn privileged_keys_of_the_caller_stay_outside() {
     };
     assert!(fs::read_to_string("/proc/keys").unwrap().contains("belljar-callers"));
     bench.spec["linux"]["maskedPaths"] = json!([]);
+    // Another user than root sees the keys that he possesses, and no others.
+    bench.spec["process"]["user"] = json!({ "uid": 5, "gid": 5 });
     start(&bench);
     bench.wait_for("keys", || bench.output().contains("_ses"));
     assert!(!bench.output().contains("belljar-callers"), "{}", bench.output());
@@ -320,9 +318,24 @@ fn privileged_no_capability_is_inherited_by_default() {
 fn privileged_a_user_that_is_no_number_is_refused() {
     let Some(bench) = Bench::new("user", &["sleep", "1000"]) else { return };
     start(&bench);
-    for user in
-        ["root", "5x", "0x5", "+5", "-1", " 5", "5 ", "5:", "5:root", ":5", "", "5:5:5", "4294967296", "٥", "1e3", "5\n"]
-    {
+    for user in [
+        "root",
+        "5x",
+        "0x5",
+        "+5",
+        "-1",
+        " 5",
+        "5 ",
+        "5:",
+        "5:root",
+        ":5",
+        "",
+        "5:5:5",
+        "4294967296",
+        "٥",
+        "1e3",
+        "5\n",
+    ] {
         let output = bench.run(&["exec", "-u", user, &bench.id, "id"]);
         let (code, out, err) = texts(&output);
         assert!(code == 255 && out.is_empty() && !err.is_empty(), "{user:?}: {out}");
@@ -332,23 +345,23 @@ fn privileged_a_user_that_is_no_number_is_refused() {
     delete(&bench);
 }
 
-/// The host's mounts of procfs and sysfs are not left to be uncovered, with `--no-pivot` neither.
-/// Weakened: the covers left out before the root is moved.
+/// A user namespace inside mounts a procfs without masks if it finds one whole instance, be it the host's behind a moved root.
+/// Weakened: `cover_hosts_kernel_files` left out.
 #[test]
-fn privileged_without_pivot_the_hosts_procfs_is_gone() {
-    let script = "cat /proc/1/mountinfo; head -c 1 /proc/timer_list | wc -c; umount -l / ; ls /";
+fn privileged_no_whole_procfs_is_left_behind_a_moved_root() {
+    let script = "unshare -Urpmf mount -t proc p /tmp && echo mounted; unshare -Urm mount -t sysfs s /tmp && echo mounted; echo end";
     let Some(mut bench) = Bench::new("nopivot", &["sh", "-c", script]) else { return };
-    for applet in ["head", "wc", "umount"] {
-        bench.applet(applet);
-    }
-    give(&mut bench, &["CAP_SYS_ADMIN", "CAP_SYS_CHROOT"]);
+    bench.applet("unshare");
+    give(&mut bench, &["CAP_SYS_ADMIN", "CAP_SETFCAP"]);
     bench.write_spec();
-    let output =
-        bench.run(&["run", "--no-pivot", "--bundle", bench.bundle().to_str().unwrap(), &bench.id]);
-    let (_, out, err) = texts(&output);
-    assert!(out.contains(" / / "), "{out}{err}");
-    let shown = |line: &str, kind: &str| line.contains(&format!(" - {kind} "));
-    assert_eq!(out.lines().filter(|line| shown(line, "proc")).filter(|l| l.contains(" /proc ")).count(), 1, "{out}");
-    assert!(!Path::new("/belljar-nothing").exists());
-    bench.assert_nothing_left();
+    for more in [&[][..], &["--no-pivot"]] {
+        let bundle = bench.bundle();
+        let mut words = vec!["run", "--bundle", bundle.to_str().unwrap()];
+        words.extend(more);
+        words.push(&bench.id);
+        let (code, out, err) = texts(&bench.run(&words));
+        assert_eq!((code, out.as_str()), (0, "end\n"), "{more:?}: {err}");
+        assert!(err.contains("permission denied"), "{err}");
+        bench.assert_nothing_left();
+    }
 }

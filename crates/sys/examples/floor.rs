@@ -99,7 +99,7 @@ fn run(cgroups: &Cgroups, group: &Group, tree: OwnedFd, program: Vec<CString>) -
     let request = CloneRequest {
         namespaces: kinds,
         cgroup: directory.as_ref().map(AsFd::as_fd),
-        sibling: false,
+        ..CloneRequest::default()
     };
     match clone_process(&request).expect("clone3") {
         Cloned::Child { .. } => {

@@ -47,6 +47,8 @@ pub struct CloneRequest<'a> {
     pub cgroup: Option<BorrowedFd<'a>>,
     /// It becomes a sibling of the caller instead of its child (`CLONE_PARENT`).
     pub sibling: bool,
+    /// The caller was itself made by [`clone_process`] and has one thread; this is then not looked up in a procfs that may be the image's.
+    pub alone: bool,
 }
 
 /// The two returns of one call.
@@ -83,7 +85,9 @@ pub(crate) fn last_errno() -> Errno {
 /// # Errors
 /// Those of clone3(2); `EBUSY` if the calling process has more than one thread.
 pub fn clone_process(request: &CloneRequest<'_>) -> Result<Cloned, Errno> {
-    require_one_thread()?;
+    if !request.alone {
+        require_one_thread()?;
+    }
     match clone3(request) {
         Err(Errno::NOSYS | Errno::PERM) if !request.namespaces.contains(Namespaces::TIME) => {
             clone_old(request)

@@ -3,9 +3,12 @@
 //! A process chooses its name, its arguments and how long they are: names may hold parentheses, spaces and line feeds, and a command
 //! line may be a mapped file of any size. So fields are counted from the end of the name, and nothing is read without a bound.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
 use std::mem::MaybeUninit;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 #[cfg(test)]
@@ -205,6 +208,42 @@ impl Terminal {
             _ => "?".to_owned(),
         }
     }
+}
+
+/// Finds the mount points of the file systems of the given types in the text of /proc/PID/mountinfo, in its order.
+#[must_use]
+pub fn mounts_of(mountinfo: &[u8], types: &[&str]) -> Vec<PathBuf> {
+    let lines = mountinfo.split(|byte| *byte == b'\n');
+    lines.filter_map(|line| mount_point(line, types)).collect()
+}
+
+fn mount_point(line: &[u8], types: &[&str]) -> Option<PathBuf> {
+    let mut fields = line.split(|byte| *byte == b' ');
+    let place = fields.nth(4)?;
+    let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
+    let wanted = types.iter().any(|wanted| wanted.as_bytes() == kind);
+    wanted.then(|| PathBuf::from(OsString::from_vec(unescape(place))))
+}
+
+/// Space, tab, line feed and backslash stand as three octal digits there.
+fn unescape(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((first, after)) = rest.split_first() {
+        let digits = after.get(..3).filter(|_| *first == b'\\');
+        let code = digits.and_then(|digits| std::str::from_utf8(digits).ok());
+        match code.and_then(|code| u8::from_str_radix(code, 8).ok()) {
+            Some(byte) => {
+                out.push(byte);
+                rest = &after[3..];
+            }
+            None => {
+                out.push(*first);
+                rest = after;
+            }
+        }
+    }
+    out
 }
 
 /// Returns the arguments of a process, at most 64 KiB of them; empty for a kernel thread and a zombie.

@@ -2,6 +2,7 @@
 
 use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
@@ -22,6 +23,7 @@ const PROC_MAGIC: i64 = 0x9fa0;
 pub(super) struct Stage<'a> {
     equipment: &'a Equipment,
     root: Option<OwnedFd>,
+    root_path: PathBuf,
     /// A procfs that this process has made itself and that no image can have touched (CVE-2025-52881).
     proc: Option<OwnedFd>,
     /// The procfs at `/proc` and the sysfs at `/sys` that were mounted.
@@ -31,7 +33,14 @@ pub(super) struct Stage<'a> {
 
 impl<'a> Stage<'a> {
     pub(super) fn new(equipment: &'a Equipment) -> Self {
-        Self { equipment, root: None, proc: None, kernel: Vec::new(), slave: None }
+        Self {
+            equipment,
+            root: None,
+            root_path: PathBuf::new(),
+            proc: None,
+            kernel: Vec::new(),
+            slave: None,
+        }
     }
 
     /// Returns the terminal, if one was opened.
@@ -66,6 +75,7 @@ impl<'a> Stage<'a> {
                 attached
                     .map_err(failed(format!("mount the root at `{}`", path.to_string_lossy())))?;
                 self.root = Some(tree);
+                self.root_path = PathBuf::from(OsStr::from_bytes(path.to_bytes()));
                 Ok(())
             }
             Op::Mount(op) => self.mount(*op),
@@ -94,7 +104,10 @@ impl<'a> Stage<'a> {
                     .map_err(failed("make the root read-only"))
             }
             Op::Pivot => mount::pivot_to(self.root()?).map_err(failed("change the root")),
-            Op::MoveRoot => mount::move_and_chroot(self.root()?).map_err(failed("move the root")),
+            Op::MoveRoot => {
+                cover_hosts_kernel_files(&self.root_path)?;
+                mount::move_and_chroot(self.root()?).map_err(failed("move the root"))
+            }
             Op::RootPropagation { recursive, propagation } => {
                 mount::set_path_attributes(c"/", recursive, &Change::propagation(propagation))
                     .map_err(failed("set the propagation of the root"))
@@ -434,6 +447,33 @@ fn hosts_sysfs(attributes: Attr) -> Result<OwnedFd, Errno> {
     let tree = mount::clone_tree(c"/sys", true)?;
     mount::set_attributes(&tree, true, &Change::set(attributes | Attr::RDONLY))?;
     Ok(tree)
+}
+
+/// Takes the host's procfs and sysfs out of this mount namespace, or covers those that a user namespace may not unmount. A moved root
+/// leaves them there, hidden but whole, and the kernel lets a user namespace inside mount new ones without any mask as long as it has
+/// one whole instance (mount_namespaces(7)).
+fn cover_hosts_kernel_files(root: &Path) -> Outcome<()> {
+    let what = "read `/proc/self/mountinfo`";
+    let table = std::fs::read("/proc/self/mountinfo").map_err(|error| {
+        InitFailure::new(what, Errno::from_io_error(&error).unwrap_or(Errno::IO))
+    })?;
+    for place in sys::procfs::mounts_of(&table, &["proc", "sysfs"]) {
+        if place.starts_with(root) {
+            continue;
+        }
+        let shown = place.display().to_string();
+        let path = CString::new(place.into_os_string().into_encoded_bytes());
+        let path = path.map_err(|_| InitFailure::sentence(what))?;
+        match mount::detach(&path) {
+            // Beneath one that was unmounted already.
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(Errno::INVAL | Errno::PERM) => new_empty()
+                .and_then(|empty| mount::attach_at(&empty, &path))
+                .map_err(failed(format!("cover the host's `{shown}`")))?,
+            Err(error) => return Err(failed(format!("unmount the host's `{shown}`"))(error)),
+        }
+    }
+    Ok(())
 }
 
 struct NewMount<'a> {

@@ -100,25 +100,20 @@ fn limits(program: &Program, labels: &[(OwnedFd, String)]) -> Outcome<()> {
     Ok(())
 }
 
-/// Opens the files of this process that take its security labels: through the host's procfs, before anything of the image is mounted,
-/// so that nothing can stand in for them (CVE-2019-16884, CVE-2025-52881). They are written when the rest is done.
-pub(super) fn open_labels(program: &Program) -> Outcome<Vec<(OwnedFd, String)>> {
+/// Opens the files of a process that take its security labels: through the host's procfs, before anything of the image is mounted or by
+/// one who sees nothing of it, so that nothing can stand in for them (CVE-2019-16884, CVE-2025-52881). Only the process itself can write.
+pub(crate) fn open_labels(program: &Program, process: &str) -> Outcome<Vec<(OwnedFd, String)>> {
     let mut labels = Vec::new();
-    let wanted = [
-        (c"/proc/thread-self/attr/apparmor/exec", &program.apparmor, "exec "),
-        (c"/proc/thread-self/attr/exec", &program.selinux, ""),
-    ];
-    for (path, label, verb) in wanted {
-        if label.is_empty() {
-            continue;
-        }
-        let open = |path| rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
-        let file = match open(path) {
+    for (label, module) in program.labels().into_iter().zip(program.label_modules()) {
+        let open = |module: &str| {
+            let path = format!("/proc/{process}/attr/{module}exec");
+            rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
+        };
+        let file = match open(module) {
             // Older kernels have one file for all security modules.
-            Err(Errno::NOENT) => open(c"/proc/thread-self/attr/exec"),
+            Err(Errno::NOENT) => open(""),
             other => other,
         };
-        let label = format!("{verb}{label}");
         let file = file
             .and_then(apply::verified_proc)
             .map_err(failed(format!("open the file for the security label `{label}`")))?;

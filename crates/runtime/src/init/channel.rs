@@ -147,6 +147,17 @@ impl Channel {
     }
 }
 
+impl Channel {
+    /// Waits for one certain message and returns the descriptors that came with it.
+    pub(crate) fn expect_files(&self, wanted: &Message) -> Result<Vec<OwnedFd>, InitFailure> {
+        match self.receive() {
+            Ok((message, files)) if message == *wanted => Ok(files),
+            Ok(_) => Err(InitFailure::sentence("the runtime gave up")),
+            Err(error) => Err(InitFailure::sentence(format!("listen to the runtime: {error}"))),
+        }
+    }
+}
+
 fn failed_bytes(failure: &InitFailure) -> Vec<u8> {
     let mut failure = failure.clone();
     if failure.step.len() > MAX_BYTES / 8 {

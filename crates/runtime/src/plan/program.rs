@@ -64,6 +64,27 @@ pub(crate) struct Affinity {
     pub(crate) last: Vec<usize>,
 }
 
+impl Program {
+    /// Tells whether there is a label of a security module to set.
+    pub(crate) fn is_labelled(&self) -> bool {
+        !self.apparmor.is_empty() || !self.selinux.is_empty()
+    }
+
+    /// What is written into `/proc/PID/attr`.
+    pub(crate) fn labels(&self) -> Vec<String> {
+        let apparmor = (!self.apparmor.is_empty()).then(|| format!("exec {}", self.apparmor));
+        let selinux = (!self.selinux.is_empty()).then(|| self.selinux.clone());
+        apparmor.into_iter().chain(selinux).collect()
+    }
+
+    /// The directories of [`Program::labels`] in `/proc/PID/attr`.
+    pub(crate) fn label_modules(&self) -> Vec<&'static str> {
+        let apparmor = (!self.apparmor.is_empty()).then_some("apparmor/");
+        let selinux = (!self.selinux.is_empty()).then_some("");
+        apparmor.into_iter().chain(selinux).collect()
+    }
+}
+
 /// What a program depends on beside its document.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ProgramContext {

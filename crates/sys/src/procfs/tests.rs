@@ -99,3 +99,12 @@ fn local_times_are_calendar_times() {
     assert!(time.month == 10 && (27..=29).contains(&time.day), "{time:?}");
     assert_eq!(local_time(i64::MAX), None);
 }
+
+#[test]
+fn mount_points_are_found_and_unescaped() {
+    let table = b"21 26 0:20 / /sys rw - sysfs sysfs rw\n22 26 0:5 / /a\\040b\\134 rw shared:7 master:1 - proc none rw\n\
+        23 26 0:6 / /x rw - tmpfs proc rw\nshort\n24 26 0:6 / /\\9zz\\04 rw - proc p rw";
+    let found = mounts_of(table, &["proc", "sysfs"]);
+    let wanted = ["/sys", "/a b\\", "/\\9zz\\04"].map(std::path::PathBuf::from);
+    assert_eq!(found, wanted);
+}
