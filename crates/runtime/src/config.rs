@@ -287,7 +287,8 @@ fn validate_devices(linux: &Linux) -> Result<()> {
         if !matches!(rule.kind.as_str(), "" | "a" | "b" | "c") {
             return invalid(format!("invalid device rule type {:?}", rule.kind));
         }
-        if rule.access.chars().any(|letter| !"rwm".contains(letter)) {
+        // runc overlooks an `a`, which configurations have.
+        if rule.access.chars().any(|letter| !"rwma".contains(letter)) {
             return invalid(format!("invalid device rule access {:?}", rule.access));
         }
     }

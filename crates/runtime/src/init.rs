@@ -53,6 +53,8 @@ pub(crate) struct Equipment {
     pub(crate) in_unified: bool,
     /// Whether the process was started in the version 1 groups.
     pub(crate) in_version_1: bool,
+    /// Whether the runtime has been told that the process is ready, and has let it go.
+    pub(crate) settled: bool,
     /// The files that take the security labels, and what is written there; opened by the process itself.
     pub(crate) labels: Vec<(OwnedFd, String)>,
 }
@@ -72,6 +74,10 @@ pub(crate) fn run(plan: Plan, mut equipment: Equipment) -> ! {
         Ok(never) => match never {},
         Err(failure) => failure,
     };
+    // The container counts as started: a program that execve(2) refuses is told on its standard error, as by any shell, and ends.
+    if equipment.settled && failure.about_program {
+        equipment.channel.close();
+    }
     end(&equipment.channel, failure)
 }
 
@@ -135,6 +141,7 @@ fn enter_container(
 /// The life of a process that joins a user namespace only to make another one in it.
 pub(crate) fn between(
     user: &OwnedFd,
+    time: Option<&OwnedFd>,
     pid_namespace: Option<&OwnedFd>,
     request: &CloneRequest<'_>,
 ) -> Outcome<Cloned> {
@@ -142,7 +149,11 @@ pub(crate) fn between(
     if let Some(fd) = pid_namespace {
         sys::namespace::join(fd, Namespaces::PID).map_err(failed("join the pid namespace"))?;
     }
+    let early = time.is_some_and(|fd| sys::namespace::join(fd, Namespaces::TIME).is_ok());
     sys::namespace::join(user, Namespaces::USER).map_err(failed("join the user namespace"))?;
+    if let Some(fd) = time.filter(|_| !early) {
+        sys::namespace::join(fd, Namespaces::TIME).map_err(failed("join the time namespace"))?;
+    }
     let request = CloneRequest { sibling: true, ..*request };
     clone_process(&request).map_err(failed("clone the container's process"))
 }
@@ -263,7 +274,12 @@ fn change_root(root: &OwnedFd) -> Result<(), Errno> {
     rustix::process::chdir(c"/")
 }
 
-fn join(joins: Vec<Join>) -> Outcome<()> {
+fn join(mut joins: Vec<Join>) -> Outcome<()> {
+    // A time namespace with offsets belongs to the user namespace of the runtime that made it, or to the container's: it is joined while
+    // this process has the rights of the one, or after it has got those of the other.
+    joins.retain(|join| {
+        join.kind != Namespaces::TIME || sys::namespace::join(&join.fd, join.kind).is_err()
+    });
     for join in joins {
         if join.kind.is_empty() {
             change_root(&join.fd).map_err(failed(format!("change the root to `{}`", join.path)))?;

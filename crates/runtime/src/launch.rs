@@ -124,7 +124,10 @@ impl ListenerTarget {
     /// OCI runtime-spec config-linux.md#containerprocessstate.
     fn send_state(&self, fds: &[OwnedFd], pid: Pid) -> Result<()> {
         let what = || format!("send the seccomp listener to `{}`", self.path);
-        let socket = sys::scm::connect(self.path.as_ref()).map_err(step(what()))?;
+        let socket = sys::scm::connect(self.path.as_ref()).map_err(step(format!(
+            "failed to connect with seccomp agent specified in the seccomp profile: connect to `{}`",
+            self.path
+        )))?;
         let pid = pid.as_raw_nonzero().get();
         let state = self.state.clone().map(|state| State { pid, ..state });
         let document = serde_json::json!({
@@ -175,6 +178,7 @@ pub(crate) fn container(
         group: Some(group.clone()),
         in_unified: false,
         in_version_1: visits,
+        settled: false,
         labels: Vec::new(),
     };
     let _place = visits.then(|| Visit::enter(cgroups, group)).transpose()?;
@@ -182,6 +186,10 @@ pub(crate) fn container(
     // Where a user namespace is joined first, that is done by a process in between.
     let direct = plan.join_user.is_none();
     let join_pid = plan.join_pid.take();
+    let join_time = match plan.joins.iter().position(|join| join.kind == Namespaces::TIME) {
+        Some(at) if !direct => Some(plan.joins.remove(at)),
+        _ => None,
+    };
     if join_pid.is_some() {
         hide()?;
     }
@@ -194,7 +202,10 @@ pub(crate) fn container(
     };
     let cloned = match &plan.join_user {
         None => clone_process(&request).map_err(step("clone the container's process"))?,
-        Some(user) => clone_in_user_namespace(user, join_pid.as_ref(), &request)?,
+        Some(user) => {
+            let time = join_time.as_ref().map(|join| &join.fd);
+            clone_in_user_namespace(user, time, join_pid.as_ref(), &request)?
+        }
     };
     match cloned {
         Cloned::Child { in_cgroup } => {
@@ -233,6 +244,7 @@ pub(crate) fn container(
 /// keeps the user id of the host, by which it may enter the cgroup.
 fn clone_in_user_namespace(
     user: &OwnedFd,
+    time: Option<&OwnedFd>,
     pid_namespace: Option<&OwnedFd>,
     request: &CloneRequest<'_>,
 ) -> Result<Cloned> {
@@ -241,7 +253,7 @@ fn clone_in_user_namespace(
     match clone_process(&between).map_err(step("clone a process for the user namespace"))? {
         Cloned::Child { .. } => {
             drop(ours);
-            match init::between(user, pid_namespace, request) {
+            match init::between(user, time, pid_namespace, request) {
                 Ok(child @ Cloned::Child { .. }) => Ok(child),
                 Ok(Cloned::Parent { pid, pidfd }) => {
                     let _ = theirs.send_process(pid, &pidfd);
@@ -303,6 +315,7 @@ pub(crate) fn joined(
         group: Some(group.clone()),
         in_unified: false,
         in_version_1: false,
+        settled: false,
         labels: Vec::new(),
     };
     hide()?;

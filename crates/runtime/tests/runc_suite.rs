@@ -122,3 +122,80 @@ fn privileged_an_empty_home_is_none() {
     bench.spec["process"]["env"] = json!(["PATH=/bin", "HOME=/x", "HOME="]);
     assert_eq!(bench.foreground().1, "/root\n");
 }
+
+#[test]
+fn privileged_a_terminal_of_the_foreground_adds_no_carriage_return() {
+    let Some(mut bench) = Bench::new("onlcr", &["sh", "-c", "echo one"]) else { return };
+    bench.spec["process"]["terminal"] = json!(true);
+    for _ in 0..20 {
+        assert_eq!(bench.foreground().1, "one\n");
+    }
+}
+
+#[test]
+fn privileged_a_program_that_cannot_run_is_told_in_one_line() {
+    let Some(bench) = Bench::new("execve", &["/tmp/run.sh"]) else { return };
+    let script = bench.rootfs().join("tmp/run.sh");
+    std::fs::write(&script, "#!/mmnnttbb foo bar\nsh\n").unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&script, mode).unwrap();
+    let (code, out, err) = bench.foreground();
+    assert_eq!(code, 255);
+    assert_eq!((out.as_str(), err.trim()), ("", "exec /tmp/run.sh: no such file or directory"));
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn privileged_user_and_time_namespaces_are_joined_together() {
+    let Some(mut first) = Bench::new("joinee", &["sleep", "60"]) else { return };
+    let spaces = &mut first.spec["linux"]["namespaces"];
+    spaces.as_array_mut().unwrap().extend([json!({ "type": "user" }), json!({ "type": "time" })]);
+    first.spec["linux"]["timeOffsets"] = json!({ "boottime": { "secs": 1337, "nanosecs": 5 } });
+    for map in ["uidMappings", "gidMappings"] {
+        first.spec["linux"][map] = json!([{ "containerID": 0, "hostID": 100_000, "size": 65536 }]);
+    }
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(first.dir.path(), mode).unwrap();
+    let created = first.create(&[]);
+    assert!(created.status.success(), "{created:?} {}", first.log());
+    assert!(first.run(&["start", &first.id]).status.success());
+    let exec = first.run(&["exec", &first.id, "cat", "/proc/self/timens_offsets"]);
+    assert!(String::from_utf8_lossy(&exec.stdout).contains("1337"), "{exec:?}");
+    let pid = first.state()["pid"].as_i64().unwrap();
+    let args = ["cat", "/proc/self/timens_offsets", "/proc/self/uid_map"];
+    let Some(mut second) = Bench::new("joiner", &args) else { return };
+    std::fs::set_permissions(
+        second.dir.path(),
+        std::os::unix::fs::PermissionsExt::from_mode(0o755),
+    )
+    .unwrap();
+    for (kind, name) in [("user", "user"), ("time", "time"), ("pid", "pid")] {
+        let entry = json!({ "type": kind, "path": format!("/proc/{pid}/ns/{name}") });
+        let list = second.spec["linux"]["namespaces"].as_array_mut().unwrap();
+        list.retain(|space| space["type"] != kind);
+        list.push(entry);
+    }
+    let (code, out, err) = second.foreground();
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("1337") && out.contains("100000"), "{out}");
+}
+
+#[test]
+fn privileged_a_missing_seccomp_agent_and_a_deadline_are_told_in_runcs_words() {
+    let Some(mut bench) = Bench::new("words", &["true"]) else { return };
+    let good = bench.spec.clone();
+    bench.spec["linux"]["seccomp"] = json!({
+        "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/no/such/agent.sock",
+        "syscalls": [{ "names": ["mkdir"], "action": "SCMP_ACT_NOTIFY" }],
+    });
+    let (code, _, err) = bench.foreground();
+    assert!(code == 1 && err.contains("failed to connect with seccomp agent"), "{err}");
+    bench.spec = good;
+    bench.spec["linux"]["resources"] = json!({ "cpu": { "cpus": "0" } });
+    bench.spec["process"]["scheduler"] = json!({
+        "policy": "SCHED_DEADLINE", "nice": 19, "runtime": 42000, "deadline": 1_000_000, "period": 1_000_000,
+    });
+    let (code, _, err) = bench.foreground();
+    let words = "process scheduler can't be used together with AllowedCPUs";
+    assert!(code == 1 && err.contains(words), "{err}");
+}

@@ -302,6 +302,7 @@ fn privileged_a_listener_that_is_not_there_is_an_error() {
     bench.spec["linux"]["seccomp"] = profile;
     let (code, _, err) = bench.foreground();
     assert_eq!(code, 1);
-    assert!(err.contains("send the seccomp listener to `/no/such/socket`"), "{err}");
+    let words = "failed to connect with seccomp agent specified in the seccomp profile: connect to `/no/such/socket`";
+    assert!(err.contains(words), "{err}");
     bench.assert_nothing_left();
 }

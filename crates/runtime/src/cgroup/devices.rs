@@ -113,7 +113,8 @@ pub(super) fn line(rule: &DeviceRule) -> String {
         return "a".into();
     }
     let text = |value| number(value).map_or("*".to_owned(), |value| value.to_string());
-    let access = if rule.access.is_empty() { "rwm" } else { &rule.access };
+    let access: String = rule.access.chars().filter(|letter| "rwm".contains(*letter)).collect();
+    let access = if access.is_empty() { "rwm" } else { &access };
     format!("{} {}:{} {access}", rule.kind, text(rule.major), text(rule.minor))
 }
 

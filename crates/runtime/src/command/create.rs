@@ -69,10 +69,11 @@ pub(super) fn run(globals: &Globals, parsed: &Parsed) -> Result<u8> {
     let mut made = Creation::prepare(globals, parsed)?;
     let detached = parsed.is_on("detach");
     // Signals are taken before anything can end: a program that ends at once is not waited for in vain.
-    let foreground =
+    let mut foreground =
         if detached { None } else { Some(wait::Foreground::prepare(made.inner_terminal()?)?) };
     let console = foreground.as_ref().and_then(wait::Foreground::console_socket).transpose()?;
     let (mut launched, mut record) = made.launch(None, console)?;
+    foreground.as_mut().map_or(Ok(()), wait::Foreground::receive_terminal)?;
     launched.release()?;
     launched.talk(&Message::End, &ListenerTarget::default(), || Ok(()))?;
     made.poststart(&record)?;

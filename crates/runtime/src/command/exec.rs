@@ -95,7 +95,7 @@ fn start(
     let detached = parsed.is_on("detach");
     let (master, slave) = terminal(parsed, record, process, detached)?;
     let foreground =
-        if detached { None } else { Some(wait::Foreground::prepare(false)?.with_master(master)) };
+        if detached { None } else { Some(wait::Foreground::prepare(false)?.with_master(master)?) };
     let group = group(parsed, record)?;
     let (pid_namespace, joins) = namespaces(record)?;
     if !record.is_alive() {

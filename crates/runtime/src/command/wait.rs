@@ -24,7 +24,7 @@ const FORWARDED: [i32; 18] =
 pub(super) struct Foreground {
     signals: SignalFd,
     console: Option<(OwnedFd, std::cell::RefCell<Option<OwnedFd>>)>,
-    master: Option<OwnedFd>,
+    relay: Option<Relay>,
 }
 
 impl Foreground {
@@ -34,13 +34,23 @@ impl Foreground {
         // Orphans of the container, when it has no pid namespace of its own.
         sys::cred::become_subreaper().map_err(step("become a subreaper"))?;
         let console = terminal.then(console_pair).transpose()?;
-        Ok(Self { signals, console, master: None })
+        Ok(Self { signals, console, relay: None })
     }
 
     /// Uses a terminal that is there already.
-    pub(super) fn with_master(mut self, master: Option<OwnedFd>) -> Self {
-        self.master = master;
-        self
+    pub(super) fn with_master(mut self, master: Option<OwnedFd>) -> Result<Self> {
+        self.relay = master.map(Relay::new).transpose()?;
+        Ok(self)
+    }
+
+    /// Takes the terminal that the process has sent, and sets its modes before the program can write into it.
+    pub(super) fn receive_terminal(&mut self) -> Result<()> {
+        let Some((ours, _)) = &self.console else { return Ok(()) };
+        let mut fds = Vec::new();
+        sys::scm::receive(ours.as_fd(), &mut [0; 256], &mut fds)
+            .map_err(step("receive the terminal"))?;
+        self.relay = fds.pop().map(Relay::new).transpose()?;
+        Ok(())
     }
 
     /// Returns the end of the line that the process gets, once.
@@ -52,14 +62,8 @@ impl Foreground {
 
     /// Waits for the end and returns what a shell would: the code, or 128 and the signal.
     pub(super) fn wait(mut self, launched: &Launched) -> Result<u8> {
-        if let Some((ours, _)) = &self.console {
-            let mut fds = Vec::new();
-            sys::scm::receive(ours.as_fd(), &mut [0; 256], &mut fds)
-                .map_err(step("receive the terminal"))?;
-            self.master = fds.pop();
-        }
-        let raw = self.master.as_ref().map(|_| RawTerminal::enter());
-        let mut relay = self.master.take().map(Relay::new).transpose()?;
+        let raw = self.relay.as_ref().map(|_| RawTerminal::enter());
+        let mut relay = self.relay.take();
         let ended = self.watch(launched, relay.as_mut())?;
         if let Some(relay) = &mut relay {
             relay.drain();

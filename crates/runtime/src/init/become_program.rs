@@ -8,6 +8,7 @@ use rustix::fs::{Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 use sys::clone::CStringArray;
 use sys::cred::{self, Sets};
+use sys::namespace::SchedulerAttributes;
 use types::oci::runtime::Status;
 
 use super::{Equipment, Message, Outcome, apply, failed, lookup};
@@ -84,7 +85,7 @@ fn limits(program: &Program, labels: &[(OwnedFd, String)]) -> Outcome<()> {
         sys::namespace::set_personality(domain).map_err(failed("set the personality"))?;
     }
     if let Some(attributes) = program.scheduler {
-        sys::namespace::set_scheduler(attributes).map_err(failed("set the scheduler"))?;
+        set_scheduler(attributes)?;
     }
     if let Some((class, level)) = program.io_priority {
         sys::namespace::set_io_priority(class, level).map_err(failed("set the io priority"))?;
@@ -98,6 +99,19 @@ fn limits(program: &Program, labels: &[(OwnedFd, String)]) -> Outcome<()> {
             .map_err(failed(format!("set_mempolicy to {}", policy.text)))?;
     }
     Ok(())
+}
+
+/// The kernel refuses a deadline to a process that may not run on every processor, sched_setattr(2); runc's words.
+fn set_scheduler(attributes: SchedulerAttributes) -> Outcome<()> {
+    const DEADLINE: u32 = 6;
+    let deadline = attributes.policy == DEADLINE;
+    sys::namespace::set_scheduler(attributes).map_err(|error| match error {
+        Errno::PERM if deadline => InitFailure::new(
+            "set the scheduler: process scheduler can't be used together with AllowedCPUs, or without CAP_SYS_NICE",
+            error,
+        ),
+        error => InitFailure::new("set the scheduler", error),
+    })
 }
 
 /// Opens the files of a process that take its security labels: through the host's procfs, before anything of the image is mounted or by
@@ -237,6 +251,7 @@ pub(super) fn wait_for_start(equipment: &mut Equipment) -> Outcome<()> {
     ready.map_err(|error| InitFailure::sentence(format!("report to the runtime: {error}")))?;
     // Before the answer nothing is written down about this process: if the runtime dies, it must end.
     equipment.channel.wait()?;
+    equipment.settled = true;
     let Some(fifo) = equipment.fifo.take() else { return Ok(()) };
     equipment.channel.close();
     let mut byte = [0];
