@@ -4,6 +4,7 @@
 
 mod devices;
 mod limits;
+mod permitted;
 mod properties;
 pub(crate) mod scope;
 #[cfg(test)]

@@ -25,6 +25,7 @@ use types::Chain;
 use self::table::{COMMANDS, Command, GLOBAL};
 use crate::args::{self, Parsed, Words};
 use crate::error::{Error, Result};
+use crate::rootless::{self, Standing};
 use crate::state::Dir;
 use crate::{log, sink};
 
@@ -34,16 +35,35 @@ const DEFAULT_ROOT: &str = "/run/belljar-runtime";
 /// What the global options say.
 #[derive(Debug)]
 pub(crate) struct Globals {
+    /// `--root`, or where containers are kept without it; empty if nobody says where.
     root: PathBuf,
+    /// Whether that is in `XDG_RUNTIME_DIR`.
+    in_runtime_dir: bool,
     systemd: bool,
     /// `--rootless`: whether cgroups may be out of reach; `None` is "find out".
-    #[allow(dead_code, reason = "read by the rootless mode")]
     rootless: Option<bool>,
 }
 
 impl Globals {
     fn find(&self, id: &str) -> Result<Dir> {
-        Dir::find(&self.root, id)
+        Dir::find(self.root()?, id)
+    }
+
+    fn root(&self) -> Result<&Path> {
+        if self.root.as_os_str().is_empty() {
+            let text = "no place for containers: neither --root nor XDG_RUNTIME_DIR is set";
+            return Err(Error::Usage(text.into()));
+        }
+        Ok(&self.root)
+    }
+
+    /// The same for a command that puts something there.
+    fn root_for_new(&self) -> Result<&Path> {
+        let root = self.root()?;
+        if self.in_runtime_dir {
+            rootless::make_root(root)?;
+        }
+        Ok(root)
     }
 }
 
@@ -176,9 +196,9 @@ fn globals(given: &Parsed) -> Result<Globals> {
         "json" => true,
         other => return Err(Error::Usage(format!("invalid log-format: {other}"))),
     };
-    let root = match given.value("root") {
-        None => PathBuf::from(DEFAULT_ROOT),
-        Some(root) => clean(Path::new(root)),
+    let (root, in_runtime_dir) = match given.value("root") {
+        None => Standing::find().root(DEFAULT_ROOT, "belljar-runtime").unwrap_or_default(),
+        Some(root) => (clean(Path::new(root)), false),
     };
     if root == Path::new("/") {
         return Err(Error::Usage("Option --root argument should not be set to /".into()));
@@ -195,7 +215,7 @@ fn globals(given: &Parsed) -> Result<Globals> {
         })?),
     };
     let systemd = systemd(given)?;
-    Ok(Globals { root, systemd, rootless })
+    Ok(Globals { root, in_runtime_dir, systemd, rootless })
 }
 
 /// Makes a path absolute and takes `.` and `..` out of it without a look at the file system, as engines expect.

@@ -18,11 +18,12 @@ use sys::cgroup::Group;
 use sys::clone::{CloneRequest, Cloned, Namespaces, clone_process, exit_child};
 use sys::cred;
 
+use types::Chain;
 use types::oci::runtime::{State, Status};
 
 use crate::error::InitFailure;
 use crate::log;
-use crate::plan::{Affinity, Join, Plan, Program};
+use crate::plan::{Affinity, Join, Op, Plan, Program};
 
 pub(crate) use become_program::open_labels;
 pub(crate) use channel::{Channel, Message};
@@ -55,11 +56,23 @@ pub(crate) struct Equipment {
     pub(crate) in_version_1: bool,
     /// Whether the runtime has been told that the process is ready, and has let it go.
     pub(crate) settled: bool,
+    /// Whether other processes of the user may look into this one.
+    pub(crate) open: bool,
+    /// Whether the process was started in the container's user namespace, as no user of it.
+    pub(crate) in_user_namespace: bool,
     /// The files that take the security labels, and what is written there; opened by the process itself.
     pub(crate) labels: Vec<(OwnedFd, String)>,
 }
 
 impl Equipment {
+    /// Lets nobody look into this process (CVE-2016-9962). The exception is the first process of a new user namespace that a user without privileges
+    /// makes: its files in procfs would belong to root, and he could neither write its maps nor join it before the program runs. Nobody else is in
+    /// the namespace, and who is in another one cannot look into it, ptrace(2).
+    fn hide(&self) -> Outcome<()> {
+        let result = if self.open { cred::set_dumpable() } else { cred::set_not_dumpable() };
+        result.map_err(failed("become undumpable"))
+    }
+
     /// The state for hooks that run inside: the pid is the one that is seen there.
     fn hook_state(&self, status: Status) -> String {
         let pid = rustix::process::getpid().as_raw_nonzero().get();
@@ -69,8 +82,14 @@ impl Equipment {
 }
 
 /// The life of the first process of a new container.
-pub(crate) fn run(plan: Plan, mut equipment: Equipment) -> ! {
-    let failure = match start(plan, &mut equipment) {
+///
+/// `operations` makes the list of what it does where the plan has none.
+pub(crate) fn run(
+    plan: Plan,
+    operations: &dyn Fn() -> crate::error::Result<Vec<Op>>,
+    mut equipment: Equipment,
+) -> ! {
+    let failure = match start(plan, operations, &mut equipment) {
         Ok(never) => match never {},
         Err(failure) => failure,
     };
@@ -119,18 +138,22 @@ fn enter_container(
     (group, in_unified): (Option<&Group>, bool),
     keep: &[BorrowedFd<'_>],
 ) -> Outcome<Cloned> {
+    // First, since the files in procfs of a process that is hidden belong to root.
+    adjust_oom_score(program)?;
     cred::set_not_dumpable().map_err(failed("become undumpable"))?;
     sys::clone::reset_signals();
     enter_groups(group, in_unified, false)?;
     if program.affinity == Affinity::default() {
         reset_affinity();
     }
-    adjust_oom_score(program)?;
-    // Before the user namespace, which may not be the owner of this one.
-    if let Some(fd) = pid_namespace {
-        sys::namespace::join(fd, Namespaces::PID).map_err(failed("join the pid namespace"))?;
-    }
-    join(joins)?;
+    // Before the user namespace, which may not be the owner of this one; a user without privileges has only what is its own.
+    let join_pid = || match pid_namespace {
+        Some(fd) => sys::namespace::join(fd, Namespaces::PID),
+        None => Ok(()),
+    };
+    let early = join_pid();
+    join(joins, || cred::set_not_dumpable().map_err(failed("become undumpable")))?;
+    early.or_else(|_| join_pid()).map_err(failed("join the pid namespace"))?;
     log::close();
     sys::clone::close_from(program.preserve_fds.saturating_add(3), keep)
         .map_err(failed("close descriptors"))?;
@@ -138,22 +161,48 @@ fn enter_container(
     clone_process(&request).map_err(failed("clone the process"))
 }
 
-/// The life of a process that joins a user namespace only to make another one in it.
-pub(crate) fn between(
-    user: &OwnedFd,
-    time: Option<&OwnedFd>,
-    pid_namespace: Option<&OwnedFd>,
-    request: &CloneRequest<'_>,
-) -> Outcome<Cloned> {
-    cred::set_not_dumpable().map_err(failed("become undumpable"))?;
-    if let Some(fd) = pid_namespace {
-        sys::namespace::join(fd, Namespaces::PID).map_err(failed("join the pid namespace"))?;
+/// What a process between the runtime and the container's does.
+#[derive(Debug)]
+pub(crate) struct Between<'a> {
+    /// The user namespace to join.
+    pub(crate) user: Option<&'a OwnedFd>,
+    /// The time namespace to join.
+    pub(crate) time: Option<&'a OwnedFd>,
+    /// The pid namespace to join.
+    pub(crate) pid: Option<&'a OwnedFd>,
+    /// The other namespaces: those that can be joined before the user namespace are, and leave the list.
+    pub(crate) joins: &'a mut Vec<Join>,
+    /// The score to have before the files in procfs are root's.
+    pub(crate) oom_score_adj: Option<i32>,
+}
+
+/// The life of a process that joins namespaces only to make another one in them.
+///
+/// Root of the host may enter any namespace; other users, and whoever is in a user namespace, only those that belong to it. So what can be joined
+/// is joined before the user namespace and the rest after it.
+pub(crate) fn between(between: Between<'_>, request: &CloneRequest<'_>) -> Outcome<Cloned> {
+    if let Some(score) = between.oom_score_adj {
+        set_oom_score(score)?;
     }
-    let early = time.is_some_and(|fd| sys::namespace::join(fd, Namespaces::TIME).is_ok());
-    sys::namespace::join(user, Namespaces::USER).map_err(failed("join the user namespace"))?;
-    if let Some(fd) = time.filter(|_| !early) {
+    cred::set_not_dumpable().map_err(failed("become undumpable"))?;
+    let join_pid = || match between.pid {
+        Some(fd) => sys::namespace::join(fd, Namespaces::PID),
+        None => Ok(()),
+    };
+    let early = join_pid();
+    between.joins.retain(|join| {
+        // In another mount namespace the paths of the host are gone.
+        join.kind == Namespaces::MOUNT || sys::namespace::join(&join.fd, join.kind).is_err()
+    });
+    let early_time =
+        between.time.is_some_and(|fd| sys::namespace::join(fd, Namespaces::TIME).is_ok());
+    if let Some(user) = between.user {
+        sys::namespace::join(user, Namespaces::USER).map_err(failed("join the user namespace"))?;
+    }
+    if let Some(fd) = between.time.filter(|_| !early_time) {
         sys::namespace::join(fd, Namespaces::TIME).map_err(failed("join the time namespace"))?;
     }
+    early.or_else(|_| join_pid()).map_err(failed("join the pid namespace"))?;
     let request = CloneRequest { sibling: true, ..*request };
     clone_process(&request).map_err(failed("clone the container's process"))
 }
@@ -167,8 +216,12 @@ pub(crate) fn end(channel: &Channel, failure: InitFailure) -> ! {
     exit_child(255)
 }
 
-fn start(plan: Plan, equipment: &mut Equipment) -> Outcome<Infallible> {
-    cred::set_not_dumpable().map_err(failed("become undumpable"))?;
+fn start(
+    plan: Plan,
+    operations: &dyn Fn() -> crate::error::Result<Vec<Op>>,
+    equipment: &mut Equipment,
+) -> Outcome<Infallible> {
+    equipment.hide()?;
     sys::clone::reset_signals();
     rustix::process::umask(rustix::fs::Mode::empty());
     let group = equipment.group.take();
@@ -178,20 +231,24 @@ fn start(plan: Plan, equipment: &mut Equipment) -> Outcome<Infallible> {
     if equipment.waits {
         equipment.channel.expect(&Message::Continue)?;
     }
-    if plan.maps.is_some() || plan.join_user.is_some() {
-        become_mapped_root()?;
+    let ops = match plan.standing.plans_inside() {
+        false => plan.ops,
+        true => operations().map_err(|error| InitFailure::sentence(Chain(&error).to_string()))?,
+    };
+    if equipment.in_user_namespace {
+        become_mapped_root(|| equipment.hide())?;
     }
     if plan.new.contains(Namespaces::CGROUP) && !sees_group_roots() {
         sys::namespace::new_cgroup_namespace().map_err(failed("make a cgroup namespace"))?;
     }
-    join(plan.joins)?;
+    join(plan.joins, || equipment.hide())?;
     if plan.new.contains(Namespaces::NETWORK) {
         sys::netdevice::loopback_up().map_err(|error| {
             failed("set the loopback device up")(Errno::from_io_error(&error).unwrap_or(Errno::IO))
         })?;
     }
     let mut stage = apply::Stage::new(equipment);
-    for op in plan.ops {
+    for op in ops {
         stage.apply(op)?;
     }
     let slave = stage.finish();
@@ -246,7 +303,10 @@ fn prepare_proc_files(program: Option<&Program>, equipment: &mut Equipment) -> O
 }
 
 fn adjust_oom_score(program: &Program) -> Outcome<()> {
-    let Some(score) = program.oom_score_adj else { return Ok(()) };
+    program.oom_score_adj.map_or(Ok(()), set_oom_score)
+}
+
+fn set_oom_score(score: i32) -> Outcome<()> {
     let path = "/proc/self/oom_score_adj";
     let now = std::fs::read_to_string(path).ok().and_then(|text| text.trim().parse::<i32>().ok());
     if now == Some(score) {
@@ -261,11 +321,13 @@ fn adjust_oom_score(program: &Program) -> Outcome<()> {
 }
 
 /// In a new user namespace the process has all capabilities but no mapped id; it takes those of the namespace's root.
-fn become_mapped_root() -> Outcome<()> {
-    cred::set_gid(0).map_err(failed("become group 0 of the user namespace"))?;
-    cred::set_uid(0).map_err(failed("become user 0 of the user namespace"))?;
+/// Where root is not mapped (EINVAL) it stays who it is.
+fn become_mapped_root(hide: impl Fn() -> Outcome<()>) -> Outcome<()> {
+    let mapped = |result| if result == Err(Errno::INVAL) { Ok(()) } else { result };
+    mapped(cred::set_gid(0)).map_err(failed("become group 0 of the user namespace"))?;
+    mapped(cred::set_uid(0)).map_err(failed("become user 0 of the user namespace"))?;
     // A change of ids makes the process dumpable or not by a host setting.
-    cred::set_not_dumpable().map_err(failed("become undumpable"))
+    hide()
 }
 
 fn change_root(root: &OwnedFd) -> Result<(), Errno> {
@@ -274,7 +336,7 @@ fn change_root(root: &OwnedFd) -> Result<(), Errno> {
     rustix::process::chdir(c"/")
 }
 
-fn join(mut joins: Vec<Join>) -> Outcome<()> {
+fn join(mut joins: Vec<Join>, hide: impl Fn() -> Outcome<()>) -> Outcome<()> {
     // A time namespace with offsets belongs to the user namespace of the runtime that made it, or to the container's: it is joined while
     // this process has the rights of the one, or after it has got those of the other.
     joins.retain(|join| {
@@ -288,7 +350,7 @@ fn join(mut joins: Vec<Join>) -> Outcome<()> {
         sys::namespace::join(&join.fd, join.kind)
             .map_err(failed(format!("join the namespace `{}`", join.path)))?;
         if join.kind == Namespaces::USER {
-            become_mapped_root()?;
+            become_mapped_root(&hide)?;
         }
     }
     Ok(())

@@ -9,9 +9,10 @@ use sys::clone::{CloneRequest, Cloned, Namespaces, clone_process, exit_child};
 use types::oci::runtime::State;
 
 use crate::error::{Error, Result, cgroup_step, step};
-use crate::init::{self, Channel, Equipment, Message};
+use crate::init::{self, Between, Channel, Equipment, Message};
 use crate::log;
-use crate::plan::{Join, Plan, Program};
+use crate::plan::{Join, Op, Plan, Program};
+use crate::rootless::{Standing, write_maps};
 use crate::seccomp::Filter;
 
 /// A process that was made. Dropped before [`Launched::keep`], it is killed and reaped.
@@ -159,16 +160,20 @@ pub(crate) struct Kit {
 /// kernel that does neither.
 pub(crate) fn container(
     mut plan: Plan,
+    operations: &dyn Fn() -> Result<Vec<Op>>,
     kit: Kit,
     cgroups: &Cgroups,
     group: &Group,
 ) -> Result<Launched> {
     let (ours, theirs) = Channel::pair().map_err(step("make a socket pair"))?;
-    let visits = plan.new.contains(Namespaces::CGROUP) && !group.is_version_2();
+    let standing = plan.standing;
+    // Who is not root of the machine may enter a group that is his, but not go back.
+    let visits = plan.new.contains(Namespaces::CGROUP)
+        && !group.is_version_2()
+        && standing == Standing::Privileged;
     let maps = plan.maps.take();
-    if maps.is_some() {
-        plan.maps = Some((String::new(), String::new()));
-    }
+    let direct = plan.join_user.is_none()
+        && (maps.is_none() || plan.joins.is_empty() || standing.is_unprivileged());
     let mut equipment = Equipment {
         channel: theirs,
         fifo: kit.fifo,
@@ -179,18 +184,19 @@ pub(crate) fn container(
         in_unified: false,
         in_version_1: visits,
         settled: false,
+        open: standing.is_unprivileged() && maps.is_some(),
+        in_user_namespace: maps.is_some() || plan.join_user.is_some(),
         labels: Vec::new(),
     };
     let _place = visits.then(|| Visit::enter(cgroups, group)).transpose()?;
     let time = TimeNamespace::make(&plan.time_offsets)?;
-    // Where a user namespace is joined first, that is done by a process in between.
-    let direct = plan.join_user.is_none();
+    // Where namespaces must be joined before others are made, that is done by a process in between.
     let join_pid = plan.join_pid.take();
     let join_time = match plan.joins.iter().position(|join| join.kind == Namespaces::TIME) {
         Some(at) if !direct => Some(plan.joins.remove(at)),
         _ => None,
     };
-    if join_pid.is_some() {
+    if join_pid.is_some() && direct {
         hide()?;
     }
     let back = join_pid.as_ref().filter(|_| direct).map(join_pid_namespace).transpose()?;
@@ -200,18 +206,23 @@ pub(crate) fn container(
         cgroup: directory.as_ref().map(AsFd::as_fd),
         ..CloneRequest::default()
     };
-    let cloned = match &plan.join_user {
-        None => clone_process(&request).map_err(step("clone the container's process"))?,
-        Some(user) => {
-            let time = join_time.as_ref().map(|join| &join.fd);
-            clone_in_user_namespace(user, time, join_pid.as_ref(), &request)?
-        }
+    let cloned = if direct {
+        clone_process(&request).map_err(step("clone the container's process"))?
+    } else {
+        let between = Between {
+            user: plan.join_user.as_ref(),
+            time: join_time.as_ref().map(|join| &join.fd),
+            pid: join_pid.as_ref(),
+            joins: &mut plan.joins,
+            oom_score_adj: plan.program.as_ref().and_then(|program| program.oom_score_adj),
+        };
+        clone_between(between, &request)?
     };
     match cloned {
         Cloned::Child { in_cgroup } => {
             drop(ours);
             equipment.in_unified = in_cgroup;
-            init::run(plan, equipment)
+            init::run(plan, operations, equipment)
         }
         Cloned::Parent { pid, pidfd } => {
             let devices = std::mem::take(&mut plan.net_devices);
@@ -227,7 +238,7 @@ pub(crate) fn container(
             time.leave()?;
             let waits = maps.is_some() || !devices.is_empty();
             if let Some((uids, gids)) = maps {
-                write_maps(pid, &uids, &gids)?;
+                write_maps(pid, &uids, &gids, standing)?;
             }
             move_devices(&devices, network, pid)?;
             if waits {
@@ -238,22 +249,17 @@ pub(crate) fn container(
     }
 }
 
-/// Makes a process with new namespaces that belong to the user namespace `user`.
+/// Makes a process with new namespaces that belong to a user namespace which is joined, or one that takes joined namespaces into a new user namespace.
 ///
 /// Who joins a user namespace cannot come back; so a process in between does, and makes the container's process as its own sibling. It
 /// keeps the user id of the host, by which it may enter the cgroup.
-fn clone_in_user_namespace(
-    user: &OwnedFd,
-    time: Option<&OwnedFd>,
-    pid_namespace: Option<&OwnedFd>,
-    request: &CloneRequest<'_>,
-) -> Result<Cloned> {
+fn clone_between(between: Between<'_>, request: &CloneRequest<'_>) -> Result<Cloned> {
     let (ours, theirs) = Channel::pair().map_err(step("make a socket pair"))?;
-    let between = CloneRequest::default();
-    match clone_process(&between).map_err(step("clone a process for the user namespace"))? {
+    let plain = CloneRequest::default();
+    match clone_process(&plain).map_err(step("clone a process that joins the namespaces"))? {
         Cloned::Child { .. } => {
             drop(ours);
-            match init::between(user, time, pid_namespace, request) {
+            match init::between(between, request) {
                 Ok(child @ Cloned::Child { .. }) => Ok(child),
                 Ok(Cloned::Parent { pid, pidfd }) => {
                     let _ = theirs.send_process(pid, &pidfd);
@@ -316,9 +322,14 @@ pub(crate) fn joined(
         in_unified: false,
         in_version_1: false,
         settled: false,
+        open: false,
+        in_user_namespace: false,
         labels: Vec::new(),
     };
-    hide()?;
+    // A user without privileges could write nothing in the procfs of a process that is born hidden.
+    if rustix::process::geteuid().is_root() {
+        hide()?;
+    }
     let directory = group.open_unified().map_err(cgroup_step("open the cgroup"))?;
     let affinity = InitialAffinity::take(&program.affinity.initial)?;
     let request =
@@ -448,13 +459,4 @@ impl TimeNamespace {
             None => Ok(()),
         }
     }
-}
-
-fn write_maps(pid: Pid, uids: &str, gids: &str) -> Result<()> {
-    let pid = pid.as_raw_nonzero();
-    for (file, lines) in [("uid_map", uids), ("gid_map", gids)] {
-        let path = format!("/proc/{pid}/{file}");
-        fs::write(&path, lines).map_err(step(format!("write `{path}`")))?;
-    }
-    Ok(())
 }

@@ -36,6 +36,7 @@ mod launch;
 mod log;
 mod plan;
 mod rdt;
+mod rootless;
 pub mod seccomp;
 mod sink;
 pub mod state;

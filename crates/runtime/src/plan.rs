@@ -5,6 +5,7 @@
 //! resolved inside.
 
 mod dev;
+mod host;
 mod idmap;
 mod memory;
 mod mounts;
@@ -18,10 +19,11 @@ use std::path::{Path, PathBuf};
 
 use sys::clone::Namespaces;
 use sys::mount::{Attr, Change, Propagation};
-use types::oci::runtime::{Hook, Linux, NamespaceKind, Spec};
+use types::oci::runtime::{Hook, IdMapping, Linux, NamespaceKind, Spec};
 
 use crate::config;
 use crate::error::{Error, Result, step};
+use crate::rootless::Standing;
 
 pub(crate) use dev::Node;
 #[cfg(test)]
@@ -46,10 +48,12 @@ pub(crate) struct Plan {
     pub(crate) joins: Vec<Join>,
     /// The time offsets, as lines of `/proc/PID/timens_offsets`; empty for none.
     pub(crate) time_offsets: String,
-    /// The lines of `uid_map` and `gid_map`.
-    pub(crate) maps: Option<(String, String)>,
-    /// What it does, in order.
+    /// The maps of user and of group ids of a new user namespace.
+    pub(crate) maps: Option<(Vec<IdMapping>, Vec<IdMapping>)>,
+    /// What it does, in order; empty where it finds that out itself, see [`Standing::plans_inside`].
     pub(crate) ops: Vec<Op>,
+    /// What the runtime may do.
+    pub(crate) standing: Standing,
     /// What it becomes.
     pub(crate) program: Option<Program>,
 }
@@ -116,15 +120,43 @@ pub(crate) enum Op {
 pub(crate) struct Request<'a> {
     pub(crate) bundle: &'a Path,
     pub(crate) no_pivot: bool,
+    /// The container's own.
     pub(crate) group: &'a sys::cgroup::Group,
+    /// That of the runtime, in every hierarchy; empty where it is not needed.
+    pub(crate) hierarchies: &'a sys::cgroup::Group,
+    pub(crate) standing: Standing,
     pub(crate) context: ProgramContext,
 }
 
-/// Makes the plan.
+/// Makes the plan; without privileges it is left to the container's process to make the [`operations`].
 pub(crate) fn build(spec: &Spec, request: &Request<'_>) -> Result<Plan> {
     let linux = spec.linux.as_ref().ok_or_else(|| Error::Config("linux must be set".into()))?;
     refuse_disabled(linux)?;
     let Spaces { new, join_pid, join_user, joins } = namespaces(linux)?;
+    let inside = request.standing.plans_inside();
+    let ops = if inside { Vec::new() } else { operations(spec, request)? };
+    let program = spec
+        .process
+        .as_ref()
+        .map(|process| of_process(process, Some(linux), &request.context))
+        .transpose()?;
+    Ok(Plan {
+        new,
+        join_pid,
+        join_user,
+        net_devices: net_devices(linux),
+        joins,
+        time_offsets: time_offsets(linux),
+        maps: maps(linux),
+        ops,
+        standing: request.standing,
+        program,
+    })
+}
+
+/// Makes the list of what the container's process does, with everything opened that it needs.
+pub(crate) fn operations(spec: &Spec, request: &Request<'_>) -> Result<Vec<Op>> {
+    let linux = spec.linux.as_ref().ok_or_else(|| Error::Config("linux must be set".into()))?;
     let mut ops = Vec::with_capacity(spec.mounts.len() + 24);
     let shares_mounts = !config::has_namespace(linux, NamespaceKind::Mount);
     if shares_mounts {
@@ -132,7 +164,7 @@ pub(crate) fn build(spec: &Spec, request: &Request<'_>) -> Result<Plan> {
     } else {
         root_ops(spec, linux, request, &mut ops)?;
         mounts::plan(spec, linux, request, &mut ops)?;
-        dev::plan(spec, linux, &mut ops)?;
+        dev::plan(spec, linux, request, &mut ops)?;
     }
     console_op(spec, &mut ops);
     hook_ops(spec, &mut ops);
@@ -164,22 +196,7 @@ pub(crate) fn build(spec: &Spec, request: &Request<'_>) -> Result<Plan> {
     if !spec.domainname.is_empty() {
         ops.push(Op::DomainName(spec.domainname.clone()));
     }
-    let program = spec
-        .process
-        .as_ref()
-        .map(|process| of_process(process, Some(linux), &request.context))
-        .transpose()?;
-    Ok(Plan {
-        new,
-        join_pid,
-        join_user,
-        net_devices: net_devices(linux),
-        joins,
-        time_offsets: time_offsets(linux),
-        maps: maps(linux),
-        ops,
-        program,
-    })
+    Ok(ops)
 }
 
 /// The flag of clone(2) for a kind of namespace.
@@ -264,19 +281,24 @@ fn time_offsets(linux: &Linux) -> String {
     linux.time_offsets.iter().map(line).collect()
 }
 
-fn maps(linux: &Linux) -> Option<(String, String)> {
+/// Tells whether the container has a user namespace, new or joined.
+pub(crate) fn has_user_namespace(spec: &Spec) -> bool {
+    spec.linux.as_ref().is_some_and(|linux| config::has_namespace(linux, NamespaceKind::User))
+}
+
+fn maps(linux: &Linux) -> Option<(Vec<IdMapping>, Vec<IdMapping>)> {
     if !config::has_new_namespace(linux, NamespaceKind::User) {
         return None;
     }
     if linux.uid_mappings.is_empty() && linux.gid_mappings.is_empty() {
         // Nobody but the caller, who is root inside: what an unprivileged user could have as well.
-        let own = |id: u32| format!("0 {id} 1\n");
+        let own = |host_id| vec![IdMapping { container_id: 0, host_id, size: 1 }];
         return Some((
             own(rustix::process::geteuid().as_raw()),
             own(rustix::process::getegid().as_raw()),
         ));
     }
-    Some((idmap::lines(&linux.uid_mappings), idmap::lines(&linux.gid_mappings)))
+    Some((linux.uid_mappings.clone(), linux.gid_mappings.clone()))
 }
 
 /// How the copied mount table, the root and the bind mounts follow the host: runc's default is "slave".

@@ -6,6 +6,7 @@
 
 mod control;
 mod detect;
+mod permitted;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 
 pub use detect::{Cgroups, Hierarchy, Mode};
+pub use permitted::Permitted;
 pub use stats::{CpuStats, IoEntry, MemoryStats, OomCounts, PidsStats, Stats};
 
 use wait::{Events, PATIENCE};

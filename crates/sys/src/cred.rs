@@ -203,6 +203,14 @@ pub fn set_not_dumpable() -> Result<(), Errno> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
 }
 
+/// prctl(2) `PR_SET_DUMPABLE` 1: the opposite of [`set_not_dumpable`], which a change of ids may have brought about.
+///
+/// # Errors
+/// Those of prctl(2).
+pub fn set_dumpable() -> Result<(), Errno> {
+    rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable)
+}
+
 /// prctl(2) `PR_SET_CHILD_SUBREAPER`: orphaned descendants become children of this process.
 ///
 /// # Errors

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use sys::cgroup::Cgroups;
+use sys::cgroup::{Cgroups, Group};
 use types::oci::runtime::{Hooks, Linux, NamespaceKind, Resources, Spec, State, Status};
 
 use super::{Globals, id, wait};
@@ -15,6 +15,7 @@ use crate::error::{Error, Result, step};
 use crate::init::Message;
 use crate::launch::{self, Kit, Launched, ListenerTarget};
 use crate::plan::{self, ProgramContext, Request};
+use crate::rootless::{self, Standing};
 use crate::state::{Dir, Record, process_stat};
 use crate::{config, hooks, log, rdt};
 
@@ -103,6 +104,9 @@ struct Creation<'a> {
     unit: String,
     rdt: rdt::Made,
     cgroups: Cgroups,
+    standing: Standing,
+    /// The runtime's own groups, where the container may have none.
+    hierarchies: Group,
     kept: bool,
 }
 
@@ -121,6 +125,10 @@ impl<'a> Creation<'a> {
             .canonicalize()
             .map_err(step(format!("find the bundle `{bundle}`")))?;
         let spec = config::load(&bundle, config_name(parsed))?;
+        let standing = Standing::find();
+        if standing.is_unprivileged() {
+            rootless::check(&spec)?;
+        }
         let linux = linux(&spec)?;
         let scope = globals.systemd.then(|| scope::Place::parse(&linux.cgroups_path, id));
         let scope = scope.transpose()?;
@@ -128,8 +136,14 @@ impl<'a> Creation<'a> {
             Some(place) => place.group()?,
             None => path_for(&linux.cgroups_path, id)?,
         };
-        let cgroups = Cgroups::detect().map_err(step("find the cgroup hierarchies"))?;
-        let dir = Dir::make(&globals.root, id)?;
+        let lenient = standing.does_without_cgroups(globals.rootless);
+        let cgroups = match Cgroups::detect() {
+            Err(_) if lenient => Cgroups::default(),
+            other => other.map_err(step("find the cgroup hierarchies"))?,
+        };
+        let own = || cgroups.group_of("self").map_err(step("find the own cgroup"));
+        let hierarchies = if standing.plans_inside() { own()? } else { Group::default() };
+        let dir = Dir::make(globals.root_for_new()?, id)?;
         let mut creation = Self {
             parsed,
             spec,
@@ -139,6 +153,8 @@ impl<'a> Creation<'a> {
             unit: String::new(),
             rdt: rdt::Made::default(),
             cgroups,
+            standing,
+            hierarchies,
             kept: false,
         };
         let (group, resources) = (creation.cgroups.group(&path), creation.resources());
@@ -146,6 +162,10 @@ impl<'a> Creation<'a> {
             Some(place) => {
                 let annotations = &creation.spec.annotations;
                 Draft::make_scope(group, &scope::Request { place, id, annotations }, &resources)?
+            }
+            None if lenient => {
+                let named = creation.spec.linux.as_ref().map_or("", |linux| &linux.cgroups_path);
+                Draft::make_permitted(&creation.cgroups, named, id, &resources)?
             }
             None => Draft::make(group, &resources)?,
         });
@@ -180,7 +200,9 @@ impl<'a> Creation<'a> {
         self.spec.hooks.clone().unwrap_or_default()
     }
 
-    fn plan(&self) -> Result<plan::Plan> {
+    /// What the plan depends on.
+    fn request(&self) -> Result<Request<'_>> {
+        let new_user = plan::has_user_namespace(&self.spec);
         let context = ProgramContext {
             id: self.dir().id().to_owned(),
             new_keyring: !self.parsed.is_on("no-new-keyring"),
@@ -193,14 +215,16 @@ impl<'a> Creation<'a> {
             keeps_groups: plan::keeps_groups(&self.spec.annotations),
             start_hooks: self.hooks().start_container,
             joins: false,
+            new_user,
         };
-        let request = Request {
+        Ok(Request {
             bundle: &self.bundle,
             no_pivot: self.parsed.is_on("no-pivot"),
             group: self.draft().group(),
+            hierarchies: &self.hierarchies,
+            standing: self.standing,
             context,
-        };
-        plan::build(&self.spec, &request)
+        })
     }
 
     fn state(&self, status: Status, pid: i32) -> State {
@@ -220,7 +244,8 @@ impl<'a> Creation<'a> {
         fifo: Option<OwnedFd>,
         inner: Option<OwnedFd>,
     ) -> Result<(Launched, Record)> {
-        let plan = self.plan()?;
+        let request = self.request()?;
+        let plan = plan::build(&self.spec, &request)?;
         tell_of_filter(plan.program.as_ref());
         let listener = self.listener(&plan);
         let terminal = plan.program.as_ref().is_some_and(|program| program.terminal);
@@ -231,7 +256,9 @@ impl<'a> Creation<'a> {
         };
         let mut record = self.record()?;
         self.dir().save_draft(&record)?;
-        let launched = launch::container(plan, kit, &self.cgroups, self.draft().group())?;
+        let operations = || plan::operations(&self.spec, &request);
+        let group = self.draft().group();
+        let launched = launch::container(plan, &operations, kit, &self.cgroups, group)?;
         let pid = launched.pid.as_raw_nonzero().get();
         self.draft_mut().settled();
         self.assign_rdt(pid, &mut record)?;

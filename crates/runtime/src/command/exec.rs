@@ -85,6 +85,7 @@ fn start(
         id: record.id.clone(),
         new_keyring: record.new_keyring,
         joins: true,
+        new_user: Namespaces::from_bits_truncate(record.namespaces).contains(Namespaces::USER),
         keeps_groups: plan::keeps_groups(&spec.annotations),
         preserve_fds: parsed.number("preserve-fds")?.unwrap_or(0),
         ..ProgramContext::default()

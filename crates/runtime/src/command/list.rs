@@ -14,7 +14,7 @@ pub(super) const OPTIONS: &[Opt] = &[
 
 /// Prints the containers of the root directory.
 pub(super) fn run(globals: &Globals, parsed: &Parsed) -> Result<u8> {
-    let containers: Vec<(Dir, Record)> = Dir::all(&globals.root)
+    let containers: Vec<(Dir, Record)> = Dir::all(globals.root()?)
         .into_iter()
         .filter_map(|dir| {
             let record = dir.load().ok().flatten()?;

@@ -33,7 +33,7 @@ pub(super) fn run(
     }
     own_standard_streams(&program);
     close_descriptors(&program, equipment)?;
-    identity(&program)?;
+    identity(&program, equipment)?;
     let path = prepare_exec(&program)?;
     let env = environment(&program);
     if program.no_new_privileges || program.seccomp.is_none() {
@@ -153,17 +153,17 @@ fn own_standard_streams(program: &Program) {
     }
 }
 
-fn identity(program: &Program) -> Outcome<()> {
+fn identity(program: &Program, equipment: &Equipment) -> Outcome<()> {
     // A directory that only root can enter is entered now; one that only the user can, below.
     let early = rustix::process::chdir(&program.cwd);
     cred::limit_bounding_set(program.capabilities.bounding)
         .map_err(failed("drop capabilities from the bounding set"))?;
     cred::keep_capabilities(true).map_err(failed("keep capabilities"))?;
     set_groups(program)?;
-    cred::set_gid(program.gid).map_err(failed(format!("become group {}", program.gid)))?;
-    cred::set_uid(program.uid).map_err(failed(format!("become user {}", program.uid)))?;
+    cred::set_gid(program.gid).map_err(unmapped("gid", "group", program.gid))?;
+    cred::set_uid(program.uid).map_err(unmapped("uid", "user", program.uid))?;
     cred::keep_capabilities(false).map_err(failed("keep capabilities"))?;
-    cred::set_not_dumpable().map_err(failed("become undumpable"))?;
+    equipment.hide()?;
     // The change of the user has cleared the effective set; the filter still needs it, and so does a directory of another user.
     let permitted = program.capabilities.permitted | cred::SYS_ADMIN | cred::SETPCAP;
     let own = cred::capability_sets().map_err(failed("read capabilities"))?.permitted;
@@ -181,6 +181,20 @@ fn identity(program: &Program) -> Outcome<()> {
     Ok(())
 }
 
+/// The kernel answers EINVAL for an id that the user namespace does not know. runc's words.
+fn unmapped(
+    id: &'static str,
+    kind: &'static str,
+    number: u32,
+) -> impl FnOnce(Errno) -> InitFailure {
+    move |errno| match errno {
+        Errno::INVAL => {
+            InitFailure::sentence(format!("cannot set {id} to unmapped user in user namespace"))
+        }
+        _ => failed(format!("become {kind} {number}"))(errno),
+    }
+}
+
 fn set_groups(program: &Program) -> Outcome<()> {
     if program.keeps_groups {
         return Ok(());
@@ -188,6 +202,9 @@ fn set_groups(program: &Program) -> Outcome<()> {
     match cred::set_groups(&program.groups) {
         // In a user namespace that denies setgroups(2) there are no groups to drop either.
         Err(Errno::PERM) if program.groups.is_empty() => Ok(()),
+        Err(Errno::PERM | Errno::INVAL) => {
+            Err(InitFailure::sentence("cannot set any additional groups in a rootless container"))
+        }
         other => other.map_err(failed("set the groups")),
     }
 }

@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Dev, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 use sys::mount::Attr;
-use types::oci::runtime::{Device, IdMapping, Linux, NamespaceKind, Spec};
+use types::oci::runtime::{Device, IdMapping, Linux, Spec};
 
-use super::{Op, c_string};
-use crate::config;
+use super::{Op, Request, c_string, host};
 use crate::error::{Error, Result, step};
 
 /// One device node.
@@ -37,7 +36,12 @@ const DEFAULT: [(&str, u32, u32); 6] = [
     ("tty", 5, 0),
 ];
 
-pub(super) fn plan(spec: &Spec, linux: &Linux, ops: &mut Vec<Op>) -> Result<()> {
+pub(super) fn plan(
+    spec: &Spec,
+    linux: &Linux,
+    request: &Request<'_>,
+    ops: &mut Vec<Op>,
+) -> Result<()> {
     let is_hosts = |mount: &types::oci::runtime::Mount| {
         let bind =
             mount.kind == "bind" || mount.options.iter().any(|o| o == "bind" || o == "rbind");
@@ -62,7 +66,7 @@ pub(super) fn plan(spec: &Spec, linux: &Linux, ops: &mut Vec<Op>) -> Result<()> 
             });
         }
     }
-    if config::has_namespace(linux, NamespaceKind::User) {
+    if host::is_confined(linux, request) {
         nodes.iter_mut().try_for_each(|node| bind_hosts(node, linux))?;
     }
     ops.push(Op::Nodes(nodes));

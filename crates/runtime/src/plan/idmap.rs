@@ -7,11 +7,7 @@ use sys::clone::{CloneRequest, Cloned, Namespaces, clone_process, exit_child};
 use types::oci::runtime::IdMapping;
 
 use crate::error::{Result, step};
-
-/// Makes the lines of a `uid_map` or `gid_map`.
-pub(super) fn lines(maps: &[IdMapping]) -> String {
-    maps.iter().map(|m| format!("{} {} {}\n", m.container_id, m.host_id, m.size)).collect()
-}
+use crate::rootless::lines;
 
 /// Makes a user namespace with the given maps: a process is born into it, the maps are written, and it ends; the descriptor
 /// keeps the namespace.

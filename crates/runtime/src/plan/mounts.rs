@@ -10,7 +10,7 @@ use sys::mount::{Attr, Change};
 use types::oci::runtime::{IdMapping, Linux, Mount, NamespaceKind, Spec};
 
 use super::options::Options;
-use super::{Op, Request, base_propagation, c_string};
+use super::{Op, Request, base_propagation, c_string, host};
 use crate::error::{Error, Result, step};
 use crate::log;
 
@@ -85,9 +85,11 @@ pub(super) fn plan(
         let op = if options.remount {
             remount(target, &options)?
         } else if is_bind(mount, &options) {
-            bind(mount, target, &options, linux, request.bundle, &mut maps)?
+            bind(mount, target, &options, linux, request, &mut maps)?
         } else if matches!(mount.kind.as_str(), "cgroup" | "cgroup2") {
             cgroup(target, &options, linux, request)?
+        } else if host::needs_sysfs(mount, linux, request) {
+            host::sysfs(target, &options)?
         } else {
             new(mount, target, &options, linux)?
         };
@@ -136,11 +138,11 @@ fn bind(
     target: PathBuf,
     options: &Options,
     linux: &Linux,
-    bundle: &Path,
+    request: &Request<'_>,
     maps: &mut IdMaps,
 ) -> Result<Op> {
     warn_of_data(mount, options);
-    let source = bundle.join(&mount.source);
+    let source = request.bundle.join(&mount.source);
     let label = format!("mount `{}` at `/{}`", source.display(), target.display());
     let path = c_string(&source.display().to_string())?;
     let clone = if options.source_no_follow {
@@ -153,6 +155,9 @@ fn bind(
     let base = (base.propagation != Some(sys::mount::Propagation::Shared)).then_some((true, base));
     for (recursive, change) in base.into_iter().chain(options.changes()) {
         sys::mount::set_attributes(&tree, recursive, &change).map_err(step(label.clone()))?;
+    }
+    if host::is_read_only_sys(&source, options, request) {
+        host::protect(&tree).map_err(step(label.clone()))?;
     }
     if options.id_mapped || !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty() {
         maps.apply(&tree, mount, options, linux)?;
@@ -293,12 +298,15 @@ fn new(mount: &Mount, target: PathBuf, options: &Options, linux: &Linux) -> Resu
 }
 
 fn cgroup(target: PathBuf, options: &Options, linux: &Linux, request: &Request<'_>) -> Result<Op> {
-    if request.group.is_version_2() {
+    if request.group.is_version_2() || request.hierarchies.is_version_2() {
         let label = format!("mount `cgroup2` at `/{}`", target.display());
         let has = |kind| crate::config::has_namespace(linux, kind);
-        if has(NamespaceKind::User) && !has(NamespaceKind::Cgroup) {
+        if host::is_confined(linux, request) && !has(NamespaceKind::Cgroup) {
             return own_group(target, label, options, request);
         }
+        // Without a group of its own the container would see the caller's.
+        let foreign = request.group.places().is_empty();
+        let read_only = if foreign { Attr::RDONLY } else { Attr::empty() };
         return Ok(Op::Mount(Box::new(MountOp {
             target,
             label,
@@ -307,7 +315,7 @@ fn cgroup(target: PathBuf, options: &Options, linux: &Linux, request: &Request<'
                 kind: c"cgroup2".to_owned(),
                 source: Some(c"cgroup".to_owned()),
                 params: Vec::new(),
-                attributes: options.set,
+                attributes: options.set | read_only,
                 changes: Vec::new(),
                 copy_up: false,
             },
@@ -316,7 +324,10 @@ fn cgroup(target: PathBuf, options: &Options, linux: &Linux, request: &Request<'
     let mut view =
         CgroupView { target, trees: Vec::new(), links: Vec::new(), attributes: options.set };
     for place in request.group.places().iter().filter(|place| !place.is_unified()) {
-        add_hierarchy(place, options, &mut view)?;
+        add_hierarchy(place, options.set, &mut view)?;
+    }
+    for place in host::foreign(request.group, request.hierarchies) {
+        add_hierarchy(place, options.set | Attr::RDONLY, &mut view)?;
     }
     Ok(Op::Cgroup(Box::new(view)))
 }
@@ -329,7 +340,8 @@ fn own_group(
     options: &Options,
     request: &Request<'_>,
 ) -> Result<Op> {
-    let directory = request.group.unified().unwrap_or(Path::new("/sys/fs/cgroup"));
+    let directory = request.group.unified().or(request.hierarchies.unified());
+    let directory = directory.unwrap_or(Path::new("/sys/fs/cgroup"));
     let tree = sys::mount::clone_tree(&c_string(&directory.display().to_string())?, false)
         .map_err(step(label.clone()))?;
     let change = Change {
@@ -346,14 +358,14 @@ fn own_group(
 /// one system call instead of five.
 fn add_hierarchy(
     place: &sys::cgroup::Place,
-    options: &Options,
+    attributes: Attr,
     view: &mut CgroupView,
 ) -> Result<()> {
     let what = format!("open the cgroup `{}`", place.directory.display());
     let path = c_string(&place.directory.display().to_string())?;
     let tree = sys::mount::clone_tree(&path, false).map_err(step(what.clone()))?;
     let private = Change {
-        set: options.set,
+        set: attributes,
         propagation: Some(sys::mount::Propagation::Private),
         ..Change::default()
     };

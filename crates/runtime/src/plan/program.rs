@@ -96,6 +96,8 @@ pub(crate) struct ProgramContext {
     /// How many of them are sockets of systemd's, which the program is told.
     pub(crate) listen_fds: u32,
     pub(crate) start_hooks: Vec<Hook>,
+    /// Whether the process is born into a user namespace other than the runtime's, in which it has every capability.
+    pub(crate) new_user: bool,
     /// Whether the process joins a running container, for which alone `execCPUAffinity` is.
     pub(crate) joins: bool,
 }
@@ -134,7 +136,7 @@ pub(crate) fn of_process(
         groups: process.user.additional_gids.clone(),
         keeps_groups: context.keeps_groups,
         umask: process.user.umask.unwrap_or(0o022),
-        capabilities: capabilities(process.capabilities.as_ref())?,
+        capabilities: capabilities(process.capabilities.as_ref(), context.new_user)?,
         no_new_privileges: process.no_new_privileges,
         rlimits: process.rlimits.iter().map(rlimit).collect::<Result<_>>()?,
         oom_score_adj: process.oom_score_adj,
@@ -214,10 +216,13 @@ fn rlimit(limit: &types::oci::runtime::Rlimit) -> Result<(u32, u64, u64)> {
 
 /// Turns names into bits. An unknown name is left out with a warning, and so is what this process does not have itself: nobody can
 /// give away more than he has.
-fn capabilities(given: Option<&Capabilities>) -> Result<CapabilitySets> {
+fn capabilities(given: Option<&Capabilities>, every: bool) -> Result<CapabilitySets> {
     let Some(given) = given else { return Ok(CapabilitySets::default()) };
-    let own =
-        cred::capability_sets().map_err(crate::error::step("read the own capabilities"))?.permitted;
+    let own = if every {
+        Bits::MAX >> (63 - cred::last_capability())
+    } else {
+        cred::capability_sets().map_err(crate::error::step("read the own capabilities"))?.permitted
+    };
     let mut unknown: Vec<String> = Vec::new();
     let mut lacking: Bits = 0;
     let mut bits = |names: &[String]| -> Bits {
@@ -416,14 +421,14 @@ mod tests {
     #[test]
     fn a_set_never_exceeds_what_it_depends_on() {
         let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-        let sets = capabilities(Some(&Capabilities {
+        let given = Capabilities {
             bounding: names(&["CAP_CHOWN", "CAP_KILL", "CAP_NONSENSE"]),
             effective: names(&["CAP_CHOWN", "CAP_KILL"]),
             permitted: names(&["CAP_CHOWN"]),
             inheritable: vec![],
             ambient: names(&["CAP_CHOWN"]),
-        }))
-        .unwrap();
+        };
+        let sets = capabilities(Some(&given), false).unwrap();
         assert_eq!(sets.effective & !sets.permitted, 0);
         assert_eq!(sets.ambient, 0);
     }
