@@ -13,10 +13,10 @@ mod variant;
 
 use rustix::io::Errno;
 use sys::cgroup::{CgroupError, Group, Made};
-use types::oci::runtime::{MemoryResources, Resources};
+use types::oci::runtime::{MemoryResources, NamespaceKind, Resources, Spec};
 
 use crate::error::{Error, Result, cgroup_step, step};
-use crate::log;
+use crate::{config, log};
 
 use limits::{Present, settings_over};
 pub use limits::{Setting, settings};
@@ -31,6 +31,27 @@ pub fn path_for(cgroups_path: &str, id: &str) -> Result<String> {
     }
     let trimmed = cgroups_path.trim_matches('/');
     Ok(if trimmed.is_empty() { format!("/{id}") } else { format!("/{trimmed}") })
+}
+
+/// The user, as the host numbers it, to whom the container's version 2 group is given: that of its process, if it sees the group as
+/// the root of a cgroup file system that it may write to (OCI runtime-spec config-linux.md#cgroup-ownership).
+pub(crate) fn owner(spec: &Spec) -> Option<u32> {
+    let linux = spec.linux.as_ref()?;
+    let writable = spec.mounts.iter().any(|mount| {
+        matches!(mount.kind.as_str(), "cgroup" | "cgroup2")
+            && !mount.options.iter().any(|option| option == "ro")
+    });
+    if !writable || !config::has_new_namespace(linux, NamespaceKind::Cgroup) {
+        return None;
+    }
+    let inside = spec.process.as_ref().map_or(0, |process| process.user.uid);
+    if !linux.namespaces.iter().any(|namespace| namespace.kind == NamespaceKind::User) {
+        return Some(inside).filter(|uid| *uid != 0);
+    }
+    linux.uid_mappings.iter().find_map(|map| {
+        let offset = inside.checked_sub(map.container_id).filter(|offset| *offset < map.size)?;
+        map.host_id.checked_add(offset)
+    })
 }
 
 /// A group that was made for a container that is not there yet; dropped, it is taken back.

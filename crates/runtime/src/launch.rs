@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 
+use rustix::io::Errno;
 use rustix::process::Pid;
 use sys::cgroup::{Cgroups, Group};
 use sys::clone::{CloneRequest, Cloned, Namespaces, clone_process, exit_child};
@@ -207,7 +208,8 @@ pub(crate) fn container(
         ..CloneRequest::default()
     };
     let cloned = if direct {
-        clone_process(&request).map_err(step("clone the container's process"))?
+        clone_process(&request)
+            .map_err(|errno| not_cloned("clone the container's process", group, errno))?
     } else {
         let between = Between {
             user: plan.join_user.as_ref(),
@@ -297,6 +299,39 @@ fn move_devices(devices: &[(String, String)], joined: Option<OwnedFd>, pid: Pid)
     Ok(())
 }
 
+/// Says why the kernel makes no process in a group, where that is for the group's place in the tree.
+fn not_cloned(what: &'static str, group: &Group, errno: Errno) -> Error {
+    match group.why_closed() {
+        Some(why) if matches!(errno, Errno::BUSY | Errno::OPNOTSUPP) => {
+            Error::State(format!("{what}: {why}"))
+        }
+        _ => step(what)(errno),
+    }
+}
+
+/// Where a process that joins a container is to run.
+#[derive(Debug)]
+pub(crate) struct ExecPlace {
+    /// The group.
+    pub(crate) group: Group,
+    /// The container's first process, if the group is not one that was asked for by name.
+    pub(crate) init: Option<i32>,
+}
+
+impl ExecPlace {
+    /// Makes the process in the group of the container's first process: that of the container cannot hold any once a service manager
+    /// inside has handed controllers on and moved beneath ("no internal processes", cgroups(7)).
+    fn beside_init(&self, request: &CloneRequest<'_>, errno: Errno) -> Result<Cloned> {
+        let what = "clone the process";
+        let Some(pid) = self.init else { return Err(not_cloned(what, &self.group, errno)) };
+        let found = Cgroups::detect().and_then(|cgroups| cgroups.group_of(&pid.to_string()));
+        let group = found.map_err(step("find the cgroup of the container's process"))?;
+        let directory = group.open_unified().map_err(cgroup_step("open the cgroup"))?;
+        let request = CloneRequest { cgroup: directory.as_ref().map(AsFd::as_fd), ..*request };
+        clone_process(&request).map_err(|errno| not_cloned(what, &group, errno))
+    }
+}
+
 /// Makes a process that joins a running container.
 ///
 /// A process in between enters the group and the namespaces and lets go of all that is the host's; then it makes the process as its own
@@ -307,11 +342,12 @@ pub(crate) fn joined(
     pid_namespace: Option<&OwnedFd>,
     program: Program,
     slave: Option<OwnedFd>,
-    group: &Group,
+    place: &ExecPlace,
     hook_state: State,
 ) -> Result<Launched> {
     let (ours, theirs) = Channel::pair().map_err(step("make a socket pair"))?;
     let (line, its_line) = Channel::pair().map_err(step("make a socket pair"))?;
+    let group = &place.group;
     let mut equipment = Equipment {
         channel: theirs,
         fifo: None,
@@ -334,7 +370,11 @@ pub(crate) fn joined(
     let affinity = InitialAffinity::take(&program.affinity.initial)?;
     let request =
         CloneRequest { cgroup: directory.as_ref().map(AsFd::as_fd), ..CloneRequest::default() };
-    match clone_process(&request).map_err(step("clone the process"))? {
+    let cloned = match clone_process(&request) {
+        Err(errno @ (Errno::BUSY | Errno::OPNOTSUPP)) => place.beside_init(&request, errno),
+        other => other.map_err(step("clone the process")),
+    };
+    match cloned? {
         Cloned::Child { in_cgroup } => {
             drop((ours, line));
             equipment.in_unified = in_cgroup;

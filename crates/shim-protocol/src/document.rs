@@ -86,6 +86,6 @@ pub struct ExitRecord {
     #[serde(default)]
     pub oom_kills: u64,
     /// How often the container's own limit of memory could not be kept; only cgroup v2 counts that.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub own_limit_hits: Option<u64>,
+    #[serde(default)]
+    pub own_limit_hits: u64,
 }

@@ -28,7 +28,6 @@ mod detach;
 mod escape;
 mod finish;
 mod log;
-mod memory;
 mod process;
 mod request;
 mod runtime;

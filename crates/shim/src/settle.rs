@@ -1,6 +1,5 @@
 //! What becomes possible after events: ends are told, clients let go, memory given back, the shim itself ends.
 
-use crate::memory::Memory;
 use crate::process::Life;
 use crate::supervisor::{Supervisor, UNWANTED};
 use shim_protocol::{ContainerPhase, Event, ExitRecord, Target};
@@ -8,6 +7,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::Instant;
+use sys::cgroup::OomWatch;
 
 /// Exits of execs are remembered for as many.
 const KEPT_EXECS: usize = 256;
@@ -99,12 +99,12 @@ impl Supervisor {
         if let Some(log) = &mut self.log {
             log.flush();
         }
-        let memory = self.memory.as_ref().map(Memory::counts).unwrap_or_default();
+        let memory = self.memory.as_ref().map(OomWatch::counts).unwrap_or_default();
         let record = ExitRecord {
             pid: init.pid.unwrap_or(0),
             exit,
-            oom_kills: memory.kills,
-            own_limit_hits: memory.own_limit_hits,
+            oom_kills: memory.oom_kill,
+            own_limit_hits: memory.oom,
         };
         if let Err(err) = self.write_exit(&record) {
             self.note(&format!("write `exit.json`: {err}"));

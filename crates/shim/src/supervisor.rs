@@ -4,7 +4,6 @@ use crate::ShimError;
 use crate::client::Client;
 use crate::connection::Connection;
 use crate::log::Log;
-use crate::memory::Memory;
 use crate::process::{Life, Process};
 use crate::runtime::{Job, Runtime};
 use crate::start;
@@ -15,6 +14,7 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
+use sys::cgroup::{Cgroups, OomWatch};
 use sys::event::SignalFd;
 use sys::pidfd::Ended;
 
@@ -46,8 +46,8 @@ pub(crate) struct Supervisor {
     pub(crate) log: Option<Log>,
     pub(crate) phase: ContainerPhase,
     pub(crate) adopted: Option<Adopted>,
-    /// The counters of the container's memory, as long as it has some.
-    pub(crate) memory: Option<Memory>,
+    /// The counters of the container's memory: its group may be gone before anybody asks.
+    pub(crate) memory: Option<OomWatch>,
     /// The init process first, then execs in their order.
     pub(crate) processes: Vec<Process>,
     pub(crate) clients: Vec<Client>,
@@ -160,7 +160,8 @@ impl Supervisor {
 
     /// Opens the memory counters of a process's cgroup. A container without them is told of as one that nothing was killed in.
     pub(crate) fn watch_memory(&mut self, pid: u32) {
-        match Memory::of(pid) {
+        let group = Cgroups::detect().and_then(|cgroups| cgroups.group_of(&pid.to_string()));
+        match group.and_then(|group| OomWatch::open(&group)) {
             Ok(memory) => self.memory = Some(memory),
             Err(err) if err.kind() == std::io::ErrorKind::NotFound => {}
             Err(err) => self.note(&format!("watch the memory of process {pid}: {err}")),
@@ -171,7 +172,7 @@ impl Supervisor {
         if let Some(memory) = &mut self.memory
             && memory.look()
         {
-            let kills = memory.counts().kills;
+            let kills = memory.counts().oom_kill;
             self.tell(&Event::OutOfMemory { kills });
         }
     }

@@ -1,13 +1,13 @@
 //! What the shim waits for: worked out from its state before every wait.
 
 use crate::connection::Connection;
-use crate::memory::Memory;
 use crate::process::Life;
 use crate::supervisor::{Supervisor, UNWANTED};
 use rustix::event::PollFd;
 use shim_protocol::ContainerPhase;
 use std::io;
 use std::time::{Duration, Instant};
+use sys::cgroup::OomWatch;
 use sys::event::PollFlags;
 
 /// Which descriptor is ready.
@@ -74,7 +74,7 @@ impl Supervisor {
         if let Some(adopted) = self.adopted.as_ref().filter(|adopted| adopted.ended.is_none()) {
             add(Source::Adopted, PollFd::new(&adopted.pidfd, PollFlags::IN));
         }
-        if let Some(fd) = self.memory.as_ref().and_then(Memory::watched) {
+        if let Some(fd) = self.memory.as_ref().and_then(OomWatch::watched) {
             add(Source::Memory, fd);
         }
         for connection in &self.connections {

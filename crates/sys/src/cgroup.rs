@@ -6,7 +6,9 @@
 
 mod control;
 mod detect;
+mod oom;
 mod permitted;
+mod pressure;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -25,8 +27,12 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 
 pub use detect::{Cgroups, Hierarchy, Mode};
+pub use oom::OomWatch;
 pub use permitted::Permitted;
-pub use stats::{CpuStats, IoEntry, MemoryStats, OomCounts, PidsStats, Stats};
+pub use pressure::{Pressure, PressureLine};
+pub use stats::{
+    CpuStats, HugetlbStats, IoEntry, MemoryStats, OomCounts, PidsStats, RdmaEntry, Stats,
+};
 
 use wait::{Events, PATIENCE};
 

@@ -304,7 +304,9 @@ fn last_words(record: &Record, shim_dir: &std::path::Path) -> crate::view::Death
     match seen {
         Some(exit) => crate::view::DeathView {
             oom_kills: words.oom_kills.max(exit.oom_kills),
-            own_limit_hits: words.own_limit_hits.or(exit.own_limit_hits),
+            own_limit_hits: words
+                .own_limit_hits
+                .or((exit.own_limit_hits > 0).then_some(exit.own_limit_hits)),
             ..words
         },
         None => words,

@@ -10,7 +10,7 @@ use types::oci::runtime::{Hooks, Linux, NamespaceKind, Resources, Spec, State, S
 
 use super::{Globals, id, wait};
 use crate::args::{Opt, Parsed, number, switch, valued};
-use crate::cgroup::{Draft, path_for, scope};
+use crate::cgroup::{self, Draft, path_for, scope};
 use crate::error::{Error, Result, step};
 use crate::init::Message;
 use crate::launch::{self, Kit, Launched, ListenerTarget};
@@ -169,6 +169,9 @@ impl<'a> Creation<'a> {
             }
             None => Draft::make(group, &resources)?,
         });
+        if let Some(uid) = cgroup::owner(&creation.spec) {
+            creation.draft().delegate(uid)?;
+        }
         creation.unit = scope.map(|place| place.unit).unwrap_or_default();
         Ok(creation)
     }

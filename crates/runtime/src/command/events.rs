@@ -1,15 +1,18 @@
 //! `events`: what the kernel has counted, in the form that runc prints.
 
 use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use rustix::event::PollFd;
 use serde_json::{Value, json};
-use sys::cgroup::{IoEntry, Stats};
+use sys::cgroup::{CpuStats, Group, IoEntry, MemoryStats, OomWatch, Pressure, PressureLine};
+use sys::event::PollFlags;
 use types::oci::runtime::Status;
 
 use super::{Globals, id};
 use crate::args::{Opt, Parsed, switch, valued};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, step};
 use crate::sink;
 
 /// The options.
@@ -27,19 +30,32 @@ pub(super) fn run(globals: &Globals, parsed: &Parsed) -> Result<u8> {
         return Err(Error::State(format!("container with id {} is not running", dir.id())));
     }
     let group = record.group();
-    let mut seen = group.stats().oom.oom_kill;
+    let stats = || sink::out(&event(dir.id(), "stats", Some(data(&group))));
+    stats();
+    if parsed.is_on("stats") {
+        return Ok(0);
+    }
+    let end = u32::try_from(record.pid).ok().and_then(|pid| sys::pidfd::open(pid).ok());
+    let mut memory = OomWatch::open(&group).ok();
     loop {
-        let stats = group.stats();
-        sink::out(&event(dir.id(), "stats", Some(data(&stats))));
-        if stats.oom.oom_kill > seen {
-            seen = stats.oom.oom_kill;
+        wait(end.as_ref(), memory.as_ref(), interval)?;
+        if memory.as_mut().is_some_and(OomWatch::look) {
             sink::out(&event(dir.id(), "oom", None));
         }
-        if parsed.is_on("stats") || dir.status(&record) == Status::Stopped {
+        stats();
+        if dir.status(&record) == Status::Stopped {
             return Ok(0);
         }
-        std::thread::sleep(interval);
     }
+}
+
+/// Waits for the interval, the container's end or a want of memory, whichever comes first.
+fn wait(end: Option<&OwnedFd>, memory: Option<&OomWatch>, interval: Duration) -> Result<()> {
+    let end = end.map(|end| PollFd::new(end, PollFlags::IN));
+    let mut fds: Vec<PollFd<'_>> =
+        end.into_iter().chain(memory.and_then(OomWatch::watched)).collect();
+    sys::event::poll(&mut fds, Some(interval)).map_err(step("wait for events"))?;
+    Ok(())
 }
 
 fn interval(text: &str) -> Result<Duration> {
@@ -67,64 +83,105 @@ fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-fn data(stats: &Stats) -> Value {
+fn data(group: &Group) -> Value {
+    let stats = group.stats();
     let mut data = BTreeMap::new();
     if let Some(cpu) = &stats.cpu {
-        let per_cpu: Vec<u64> = cpu.per_cpu.iter().map(|time| nanos(*time)).collect();
-        data.insert(
-            "cpu",
-            json!({
-                "usage": {
-                    "total": nanos(cpu.usage),
-                    "percpu": per_cpu,
-                    "kernel": nanos(cpu.system),
-                    "user": nanos(cpu.user),
-                },
-                "throttling": {
-                    "periods": cpu.periods,
-                    "throttledPeriods": cpu.throttled_periods,
-                    "throttledTime": nanos(cpu.throttled),
-                },
-            }),
-        );
+        data.insert("cpu", processor(cpu, stats.cpu_pressure.as_ref()));
     }
     if let Some(memory) = &stats.memory {
-        let limit = memory.limit.unwrap_or(u64::MAX);
-        data.insert(
-            "memory",
-            json!({
-                "cache": memory.stat.get("cache").or(memory.stat.get("file")),
-                "usage": {
-                    "limit": limit,
-                    "usage": memory.usage,
-                    "max": memory.max_usage,
-                    "failcnt": memory.failures,
-                },
-                "swap": {
-                    "limit": memory.swap_limit.unwrap_or(u64::MAX),
-                    "usage": memory.swap,
-                    "failcnt": 0,
-                },
-                "raw": memory.stat,
-            }),
-        );
+        let pressure = stats.memory_pressure.as_ref();
+        data.insert("memory", memory_of(memory, group.is_version_2(), pressure));
     }
     if let Some(pids) = &stats.pids {
         data.insert("pids", json!({ "current": pids.current, "limit": pids.limit.unwrap_or(0) }));
     }
-    data.insert("blkio", blkio(&stats.io));
+    data.insert("blkio", blkio(&stats.io, stats.io_pressure.as_ref()));
+    let huge = stats.hugetlb.iter().map(|(size, huge)| {
+        let one = json!({ "usage": huge.usage, "max": huge.max_usage, "failcnt": huge.failures });
+        (size.clone(), one)
+    });
+    data.insert("hugetlb", Value::Object(huge.collect()));
+    data.insert("intel_rdt", json!({}));
     json!(data)
 }
 
-fn blkio(entries: &[IoEntry]) -> Value {
+/// Adds what the kernel measures of waiting, where it does.
+fn with_pressure(mut value: Value, pressure: Option<&Pressure>) -> Value {
+    let line = |line: &PressureLine| {
+        json!({
+            "avg10": line.average_10,
+            "avg60": line.average_60,
+            "avg300": line.average_300,
+            "total": u64::try_from(line.total.as_micros()).unwrap_or(u64::MAX),
+        })
+    };
+    if let Some(pressure) = pressure {
+        value["psi"] = json!({ "some": line(&pressure.some), "full": line(&pressure.full) });
+    }
+    value
+}
+
+fn processor(cpu: &CpuStats, pressure: Option<&Pressure>) -> Value {
+    let per_cpu: Vec<u64> = cpu.per_cpu.iter().map(|time| nanos(*time)).collect();
+    let value = json!({
+        "usage": {
+            "total": nanos(cpu.usage),
+            "percpu": per_cpu,
+            "kernel": nanos(cpu.system),
+            "user": nanos(cpu.user),
+        },
+        "throttling": {
+            "periods": cpu.periods,
+            "throttledPeriods": cpu.throttled_periods,
+            "throttledTime": nanos(cpu.throttled),
+        },
+    });
+    with_pressure(value, pressure)
+}
+
+/// `swap` counts memory and swap together, as version 1 does.
+fn memory_of(memory: &MemoryStats, version_2: bool, pressure: Option<&Pressure>) -> Value {
+    let limit = memory.limit.unwrap_or(u64::MAX);
+    let swap_limit = match memory.swap_limit {
+        None => u64::MAX,
+        Some(alone) if version_2 => alone.saturating_add(limit),
+        Some(both) => both,
+    };
+    let value = json!({
+        "cache": memory.stat.get("cache").or(memory.stat.get("file")),
+        "usage": {
+            "limit": limit,
+            "usage": memory.usage,
+            "max": memory.max_usage,
+            "failcnt": memory.failures,
+        },
+        "swap": {
+            "limit": swap_limit,
+            "usage": memory.usage.saturating_add(memory.swap),
+            "failcnt": 0,
+        },
+        "kernel": { "limit": 0, "failcnt": 0 },
+        "kernelTCP": { "limit": 0, "failcnt": 0 },
+        "raw": memory.stat,
+    });
+    with_pressure(value, pressure)
+}
+
+fn blkio(entries: &[IoEntry], pressure: Option<&Pressure>) -> Value {
     let list = |value: fn(&IoEntry) -> u64| -> Vec<Value> {
-        let one = |entry: &IoEntry| json!({ "major": entry.major, "minor": entry.minor, "op": entry.operation, "value": value(entry) });
+        let one = |entry: &IoEntry| {
+            let mut operation = entry.operation.clone();
+            operation.get_mut(..1).map(str::make_ascii_uppercase);
+            json!({ "major": entry.major, "minor": entry.minor, "op": operation, "value": value(entry) })
+        };
         entries.iter().map(one).collect()
     };
-    json!({
+    let value = json!({
         "ioServiceBytesRecursive": list(|entry| entry.bytes),
         "ioServicedRecursive": list(|entry| entry.operations),
-    })
+    });
+    with_pressure(value, pressure)
 }
 
 #[cfg(test)]

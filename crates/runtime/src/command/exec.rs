@@ -97,13 +97,15 @@ fn start(
     let (master, slave) = terminal(parsed, record, process, detached)?;
     let foreground =
         if detached { None } else { Some(wait::Foreground::prepare(false)?.with_master(master)?) };
-    let group = group(parsed, record)?;
+    let named = parsed.values("cgroup").next().is_some();
+    let place =
+        launch::ExecPlace { group: group(parsed, record)?, init: (!named).then_some(record.pid) };
     let (pid_namespace, joins) = namespaces(record)?;
     if !record.is_alive() {
         return Err(Error::State("cannot exec in a stopped container".into()));
     }
     let mut launched =
-        launch::joined(joins, pid_namespace.as_ref(), program, slave, &group, dir.state(record))?;
+        launch::joined(joins, pid_namespace.as_ref(), program, slave, &place, dir.state(record))?;
     launched.talk(&Message::Ready, &listener, || Ok(()))?;
     log::debug("setns_init: about to exec");
     if let Some(file) = parsed.value("pid-file") {

@@ -8,8 +8,9 @@ use types::oci::runtime::{
 
 use super::{Globals, id};
 use crate::args::{Opt, Parsed, number, valued};
-use crate::cgroup;
 use crate::error::{Error, Result, step};
+use crate::state::Record;
+use crate::{cgroup, config};
 
 /// The options.
 pub(super) const OPTIONS: &[Opt] = &[
@@ -45,12 +46,26 @@ pub(super) fn run(globals: &Globals, parsed: &Parsed) -> Result<u8> {
     if dir.status(&record) == Status::Stopped {
         return Err(Error::NotRunning);
     }
-    let resources = match parsed.value("resources") {
+    let mut resources = match parsed.value("resources") {
         Some(path) => read(path)?,
         None => from_options(parsed)?,
     };
+    leave_devices(&record, &mut resources);
     cgroup::update(&record.group(), &record.unit, &resources)?;
     Ok(0)
+}
+
+/// Engines hand over the whole document when they change one number of it. Rules for devices that are those of the configuration are
+/// no change, and must not take away what others have added to the group since.
+fn leave_devices(record: &Record, resources: &mut Resources) {
+    if resources.devices.is_empty() {
+        return;
+    }
+    let configured =
+        config::load(&record.bundle, &record.config).ok().and_then(|spec| spec.linux?.resources);
+    if configured.is_some_and(|configured| configured.devices == resources.devices) {
+        resources.devices.clear();
+    }
 }
 
 fn read(path: &str) -> Result<Resources> {
@@ -83,6 +98,7 @@ fn from_options(parsed: &Parsed) -> Result<Resources> {
             limit: bytes(parsed, "memory")?,
             reservation: bytes(parsed, "memory-reservation")?,
             swap: bytes(parsed, "memory-swap")?,
+            kernel: bytes(parsed, "kernel-memory")?,
             kernel_tcp: bytes(parsed, "kernel-memory-tcp")?,
             ..MemoryResources::default()
         }),

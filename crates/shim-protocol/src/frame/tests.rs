@@ -130,12 +130,12 @@ fn documents_have_the_shape_that_is_agreed() {
         pid: 7,
         exit: Exit { code: Some(0), signal: None, finished_at_unix_nanos: 5 },
         oom_kills: 2,
-        own_limit_hits: None,
+        own_limit_hits: 1,
     };
     let text = serde_json::to_string(&exit).unwrap();
     assert_eq!(
         text,
-        r#"{"pid":7,"code":0,"signal":null,"finished_at_unix_nanos":5,"oom_kills":2}"#
+        r#"{"pid":7,"code":0,"signal":null,"finished_at_unix_nanos":5,"oom_kills":2,"own_limit_hits":1}"#
     );
     assert_eq!(serde_json::from_str::<crate::ExitRecord>(&text).unwrap(), exit);
 }

@@ -6,9 +6,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::Group;
+use super::pressure::{self, Pressure};
 
 /// The counters of a group; a part is `None` where its controller is missing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Stats {
     /// Processor time.
     pub cpu: Option<CpuStats>,
@@ -20,6 +21,40 @@ pub struct Stats {
     pub io: Vec<IoEntry>,
     /// Processes killed for memory.
     pub oom: OomCounts,
+    /// Huge pages by their size, such as `2MB`.
+    pub hugetlb: BTreeMap<String, HugetlbStats>,
+    /// Handles and objects of RDMA devices in use.
+    pub rdma: Vec<RdmaEntry>,
+    /// Numbered resources of the `misc` controller in use, by their name; version 2 only.
+    pub misc: BTreeMap<String, u64>,
+    /// How much tasks wait for a processor.
+    pub cpu_pressure: Option<Pressure>,
+    /// How much tasks wait for memory.
+    pub memory_pressure: Option<Pressure>,
+    /// How much tasks wait for block devices.
+    pub io_pressure: Option<Pressure>,
+}
+
+/// Huge pages of one size, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HugetlbStats {
+    /// In use now.
+    pub usage: u64,
+    /// The highest use ever; 0 where the kernel does not keep it.
+    pub max_usage: u64,
+    /// How often the limit was hit.
+    pub failures: u64,
+}
+
+/// What is in use of one RDMA device.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RdmaEntry {
+    /// The device.
+    pub device: String,
+    /// Handles.
+    pub handles: u64,
+    /// Objects.
+    pub objects: u64,
 }
 
 /// Processor time.
@@ -166,7 +201,62 @@ fn read_version_2(at: &Path) -> Stats {
             oom_kill: field(&memory_events, "oom_kill").unwrap_or(0),
             under_oom: false,
         },
+        hugetlb: huge_pages(at, "current", "max_usage"),
+        rdma: parse_rdma(&text(at, "rdma.current").unwrap_or_default()),
+        misc: table(&text(at, "misc.current").unwrap_or_default()),
+        cpu_pressure: pressure::read(&at.join("cpu.pressure")),
+        memory_pressure: pressure::read(&at.join("memory.pressure")),
+        io_pressure: pressure::read(&at.join("io.pressure")),
     }
+}
+
+/// The sizes are in the names: `hugetlb.2MB.current`, `hugetlb.2MB.rsvd.current`. What is reserved is what counts, since Linux 5.7.
+fn huge_pages(at: &Path, usage: &str, max: &str) -> BTreeMap<String, HugetlbStats> {
+    let Ok(listing) = fs::read_dir("/sys/kernel/mm/hugepages") else { return BTreeMap::new() };
+    let kib = |name: &str| -> Option<u64> {
+        name.strip_prefix("hugepages-")?.strip_suffix("kB")?.parse().ok()
+    };
+    let names = listing.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let sizes = names.filter_map(|name| kib(&name)).map(page_size);
+    sizes.filter_map(|size| Some((size.clone(), huge_page(at, &size, usage, max)?))).collect()
+}
+
+fn huge_page(at: &Path, size: &str, usage: &str, max: &str) -> Option<HugetlbStats> {
+    let file = |kind: &str, name: &str| format!("hugetlb.{size}{kind}.{name}");
+    let kind = if at.join(file(".rsvd", usage)).exists() { ".rsvd" } else { "" };
+    let events = text(at, &file("", "events")).unwrap_or_default();
+    Some(HugetlbStats {
+        usage: number(at, &file(kind, usage))?,
+        max_usage: number(at, &file(kind, max)).unwrap_or(0),
+        failures: number(at, &file(kind, "failcnt")).or(field(&events, "max")).unwrap_or(0),
+    })
+}
+
+/// The kernel's name for a size in KiB.
+pub(super) fn page_size(kib: u64) -> String {
+    match kib {
+        0..1024 => format!("{kib}KB"),
+        1024..1_048_576 => format!("{}MB", kib >> 10),
+        _ => format!("{}GB", kib >> 20),
+    }
+}
+
+/// `mlx4_0 hca_handle=2 hca_object=2000`.
+pub(super) fn parse_rdma(text: &str) -> Vec<RdmaEntry> {
+    let one = |line: &str| -> Option<RdmaEntry> {
+        let mut words = line.split_whitespace();
+        let mut entry = RdmaEntry { device: words.next()?.to_owned(), ..RdmaEntry::default() };
+        for (key, value) in words.filter_map(|word| word.split_once('=')) {
+            let value = value.parse().unwrap_or(0);
+            match key {
+                "hca_handle" => entry.handles = value,
+                "hca_object" => entry.objects = value,
+                _ => {}
+            }
+        }
+        Some(entry)
+    };
+    text.lines().filter_map(one).collect()
 }
 
 fn read_version_1(group: &Group) -> Stats {
@@ -184,6 +274,13 @@ fn read_version_1(group: &Group) -> Stats {
             oom_kill: field(&oom, "oom_kill").unwrap_or(0),
             under_oom: field(&oom, "under_oom") == Some(1),
         },
+        hugetlb: at("hugetlb")
+            .map(|at| huge_pages(at, "usage_in_bytes", "max_usage_in_bytes"))
+            .unwrap_or_default(),
+        rdma: at("rdma")
+            .map(|at| parse_rdma(&text(at, "rdma.current").unwrap_or_default()))
+            .unwrap_or_default(),
+        ..Stats::default()
     }
 }
 

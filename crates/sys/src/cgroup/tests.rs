@@ -48,3 +48,29 @@ fn memory_shown_leaves_out_the_cache() {
     memory.stat.insert("inactive_file".into(), 30);
     assert_eq!(memory.usage_without_cache(), 70);
 }
+
+#[test]
+fn pressure_is_read_with_one_or_two_lines() {
+    let two = "some avg10=1.50 avg60=0.25 avg300=0.01 total=1234\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=7\n";
+    let read = pressure::parse(two).unwrap();
+    assert_eq!((read.some.average_10, read.some.total), (1.5, Duration::from_micros(1234)));
+    assert_eq!(read.full.total, Duration::from_micros(7));
+    assert!(pressure::parse("some avg10=0.00 avg60=0.00 avg300=0.00 total=0\n").is_some());
+    assert!(pressure::parse("some avg10=x\n").is_none() && pressure::parse("").is_none());
+}
+
+#[test]
+fn page_sizes_have_the_kernels_names() {
+    for (kib, want) in [(64, "64KB"), (2048, "2MB"), (1_048_576, "1GB"), (16 << 20, "16GB")] {
+        assert_eq!(stats::page_size(kib), want);
+    }
+}
+
+#[test]
+fn rdma_devices_are_read() {
+    let read = stats::parse_rdma(
+        "mlx4_0 hca_handle=2 hca_object=2000\nocrdma1 hca_handle=3 hca_object=max\n",
+    );
+    assert_eq!(read[0], RdmaEntry { device: "mlx4_0".into(), handles: 2, objects: 2000 });
+    assert_eq!((read[1].handles, read[1].objects), (3, 0));
+}

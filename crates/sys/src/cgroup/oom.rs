@@ -1,7 +1,7 @@
-//! Whether the kernel kills processes of the container for want of memory.
+//! Whether the kernel kills processes of a group for want of memory.
 //!
-//! The counters go with the cgroup, and whoever removes that (systemd does as soon as it is empty) waits for nobody. So their file is
-//! opened when the container is there, and read whenever the kernel tells of a change and first thing when a child has ended.
+//! The counters go with the group, and whoever removes that (systemd does as soon as it is empty) waits for nobody. So their file is
+//! opened early, and read whenever the kernel tells of a change and first thing when a process has ended.
 
 use std::fs::File;
 use std::io;
@@ -9,45 +9,39 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use rustix::event::{EventfdFlags, PollFd, eventfd};
-use sys::cgroup::Cgroups;
-use sys::event::PollFlags;
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd};
 
-/// What the kernel has counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
-    /// Processes killed by an OOM killer.
-    pub(crate) kills: u64,
-    /// How often the own limit could not be kept; version 2 only.
-    pub(crate) own_limit_hits: Option<u64>,
-}
+use super::{Group, OomCounts, stats};
 
-/// The counters of a container.
+/// The counters of a group, which outlive it as far as they were read.
 #[derive(Debug)]
-pub(crate) struct Memory {
+pub struct OomWatch {
     /// `memory.events`, or `memory.oom_control` on version 1. `None` once the cgroup is gone.
     file: Option<File>,
     /// Version 1 tells of changes by an eventfd.
     notice: Option<OwnedFd>,
-    counts: Counts,
+    counts: OomCounts,
 }
 
-impl Memory {
-    /// Opens the counters of a process's cgroup.
-    pub(crate) fn of(pid: u32) -> io::Result<Memory> {
-        let group = Cgroups::detect()?.group_of(&pid.to_string())?;
+impl OomWatch {
+    /// Opens the counters. On version 1 this also asks for notices, `cgroup.event_control`.
+    ///
+    /// # Errors
+    /// `NotFound` without the controller.
+    pub fn open(group: &Group) -> io::Result<Self> {
         let directory = group.directory("memory").ok_or(io::ErrorKind::NotFound)?;
         let (file, notice) = match File::open(directory.join("memory.events")) {
             Ok(file) => (file, None),
             Err(_) => open_version_1(directory)?,
         };
-        let mut memory = Memory { file: Some(file), notice, counts: Counts::default() };
-        memory.look();
-        Ok(memory)
+        let mut watch = Self { file: Some(file), notice, counts: OomCounts::default() };
+        watch.look();
+        Ok(watch)
     }
 
-    /// What to wait for.
-    pub(crate) fn watched(&self) -> Option<PollFd<'_>> {
+    /// Returns what to wait for by poll(2); `None` once the group is gone.
+    #[must_use]
+    pub fn watched(&self) -> Option<PollFd<'_>> {
         let file = self.file.as_ref()?;
         Some(match &self.notice {
             Some(notice) => PollFd::new(notice, PollFlags::IN),
@@ -56,7 +50,7 @@ impl Memory {
     }
 
     /// Reads the counters and tells whether something was killed since the last look.
-    pub(crate) fn look(&mut self) -> bool {
+    pub fn look(&mut self) -> bool {
         let Some(file) = &self.file else { return false };
         if let Some(notice) = &self.notice {
             // It counts notices; reading takes them all.
@@ -69,13 +63,14 @@ impl Memory {
             self.file = None;
             return false;
         };
-        let more = now.kills > self.counts.kills;
+        let more = now.oom_kill > self.counts.oom_kill;
         self.counts = now;
         more
     }
 
-    /// What was read last.
-    pub(crate) fn counts(&self) -> Counts {
+    /// Returns what was read last.
+    #[must_use]
+    pub fn counts(&self) -> OomCounts {
         self.counts
     }
 }
@@ -91,15 +86,15 @@ fn open_version_1(directory: &Path) -> io::Result<(File, Option<OwnedFd>)> {
     Ok((file, Some(notice)))
 }
 
-fn parse(text: &[u8]) -> Option<Counts> {
-    let text = std::str::from_utf8(text).ok()?;
-    let value = |key: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '))?;
-        line.trim().parse().ok()
-    };
-    // A kernel before 4.19 counts no kills on version 1.
-    let known = !text.is_empty();
-    known.then(|| Counts { kills: value("oom_kill").unwrap_or(0), own_limit_hits: value("oom") })
+fn parse(text: &[u8]) -> Option<OomCounts> {
+    let text = std::str::from_utf8(text).ok().filter(|text| !text.is_empty())?;
+    let value = |key| stats::field(text, key);
+    Some(OomCounts {
+        oom: value("oom").unwrap_or(0),
+        // A kernel before 4.13 counts none on version 1.
+        oom_kill: value("oom_kill").unwrap_or(0),
+        under_oom: value("under_oom") == Some(1),
+    })
 }
 
 #[cfg(test)]
@@ -109,9 +104,11 @@ mod tests {
     #[test]
     fn both_files_are_understood() {
         let new = "low 0\nhigh 0\nmax 31\noom 2\noom_kill 1\noom_group_kill 0\n";
-        assert_eq!(parse(new.as_bytes()), Some(Counts { kills: 1, own_limit_hits: Some(2) }));
-        let old = "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n";
-        assert_eq!(parse(old.as_bytes()), Some(Counts { kills: 3, own_limit_hits: None }));
+        let want = OomCounts { oom: 2, oom_kill: 1, under_oom: false };
+        assert_eq!(parse(new.as_bytes()), Some(want));
+        let old = "oom_kill_disable 0\nunder_oom 1\noom_kill 3\n";
+        let want = OomCounts { oom: 0, oom_kill: 3, under_oom: true };
+        assert_eq!(parse(old.as_bytes()), Some(want));
         assert_eq!(parse(b""), None);
     }
 }
