@@ -208,8 +208,7 @@ pub(crate) fn container(
         ..CloneRequest::default()
     };
     let cloned = if direct {
-        clone_process(&request)
-            .map_err(|errno| not_cloned("clone the container's process", group, errno))?
+        clone_process(&request).map_err(|errno| not_cloned(group, errno))?
     } else {
         let between = Between {
             user: plan.join_user.as_ref(),
@@ -300,7 +299,8 @@ fn move_devices(devices: &[(String, String)], joined: Option<OwnedFd>, pid: Pid)
 }
 
 /// Says why the kernel makes no process in a group, where that is for the group's place in the tree.
-fn not_cloned(what: &'static str, group: &Group, errno: Errno) -> Error {
+fn not_cloned(group: &Group, errno: Errno) -> Error {
+    let what = "clone the container's process";
     match group.why_closed() {
         Some(why) if matches!(errno, Errno::BUSY | Errno::OPNOTSUPP) => {
             Error::State(format!("{what}: {why}"))
@@ -322,13 +322,12 @@ impl ExecPlace {
     /// Makes the process in the group of the container's first process: that of the container cannot hold any once a service manager
     /// inside has handed controllers on and moved beneath ("no internal processes", cgroups(7)).
     fn beside_init(&self, request: &CloneRequest<'_>, errno: Errno) -> Result<Cloned> {
-        let what = "clone the process";
-        let Some(pid) = self.init else { return Err(not_cloned(what, &self.group, errno)) };
+        let Some(pid) = self.init else { return Err(not_cloned(&self.group, errno)) };
         let found = Cgroups::detect().and_then(|cgroups| cgroups.group_of(&pid.to_string()));
         let group = found.map_err(step("find the cgroup of the container's process"))?;
         let directory = group.open_unified().map_err(cgroup_step("open the cgroup"))?;
         let request = CloneRequest { cgroup: directory.as_ref().map(AsFd::as_fd), ..*request };
-        clone_process(&request).map_err(|errno| not_cloned(what, &group, errno))
+        clone_process(&request).map_err(|errno| not_cloned(&group, errno))
     }
 }
 
