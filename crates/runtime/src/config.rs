@@ -104,6 +104,7 @@ pub fn validate(spec: &Spec) -> Result<()> {
     validate_names(spec, linux)?;
     validate_sysctl(linux)?;
     validate_devices(linux)?;
+    validate_covers(linux)?;
     validate_net_devices(linux)?;
     if let Some(given) = &linux.intel_rdt {
         crate::rdt::validate(given)?;
@@ -269,6 +270,16 @@ fn joins_own(linux: &Linux, kind: NamespaceKind, name: &str) -> bool {
     })
 }
 
+/// "MUST be absolute paths in the container namespace", config-linux.md#masked-paths: from where else would they be looked up.
+fn validate_covers(linux: &Linux) -> Result<()> {
+    let named = |name, paths: &[String]| {
+        let relative = paths.iter().find(|path| !path.starts_with('/'));
+        relative.map(|path| format!("`linux.{name}` {path:?} is not absolute"))
+    };
+    let wrong = named("maskedPaths", &linux.masked_paths);
+    wrong.or_else(|| named("readonlyPaths", &linux.readonly_paths)).map_or(Ok(()), invalid)
+}
+
 fn validate_devices(linux: &Linux) -> Result<()> {
     for device in &linux.devices {
         if !device.path.starts_with('/') {
@@ -378,6 +389,8 @@ mod tests {
         assert!(refused(r#""linux":{"#, r#""linux":{"cgroupsPath":"/a/../../b","#).contains(".."));
         assert!(refused(r#"{"type":"pid"}"#, r#"{"type":"mount"}"#).contains("duplicated"));
         assert!(refused(r#""linux":{"#, r#""hostname":"h","linux":{"#).contains("hostname"));
+        let cover = refused(r#""linux":{"#, r#""linux":{"maskedPaths":["../x"],"#);
+        assert!(cover.contains("linux.maskedPaths"), "{cover}");
         let sysctl = refused(r#""linux":{"#, r#""linux":{"sysctl":{"kernel.panic":"1"},"#);
         assert!(sysctl.contains("not in a separate kernel namespace"), "{sysctl}");
         let host = refused(r#""linux":{"#, r#""linux":{"sysctl":{"net.core.somaxconn":"1"},"#);

@@ -36,6 +36,7 @@ mod launch;
 mod log;
 mod plan;
 mod rdt;
+mod root_mount;
 mod rootless;
 pub mod seccomp;
 mod sink;

@@ -40,6 +40,8 @@ pub struct Record {
     pub config: String,
     /// The root file system, absolute.
     pub rootfs: PathBuf,
+    /// The unique number of the mount of the root onto itself, where the host's mount namespace is shared; 0 otherwise.
+    pub root_mount: u64,
     /// When it was made, RFC 3339.
     pub created: String,
     /// The annotations of its configuration.

@@ -153,11 +153,29 @@ fn privileged_a_container_in_the_hosts_mount_namespace_is_a_changed_root() {
     let pid = bench.state()["pid"].as_i64().unwrap();
     let own = fs::read_link("/proc/self/ns/mnt").unwrap();
     assert_eq!(fs::read_link(format!("/proc/{pid}/ns/mnt")).unwrap(), own);
+    let is_mounted = |bench: &Bench| {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        mounts.contains(&format!(" {} ", bench.rootfs().display()))
+    };
+    assert!(is_mounted(&bench));
     assert!(bench.run(&["start", &bench.id]).status.success());
     bench.wait_for("the root", || bench.output().contains("bin\n"));
     let output = bench.run(&["exec", &bench.id, "ls", "/"]);
     assert_eq!(String::from_utf8_lossy(&output.stdout), "bin\ndev\netc\nproc\nsys\ntmp\n");
     assert!(bench.run(&["delete", "--force", &bench.id]).status.success());
+    bench.assert_nothing_left();
+    assert!(!is_mounted(&bench));
+    // Somebody else may have unmounted the root; a mount that is not the container's stays.
+    assert!(bench.create(&[]).status.success(), "{}", bench.output());
+    rustix::mount::unmount(bench.rootfs(), rustix::mount::UnmountFlags::DETACH).unwrap();
+    rustix::mount::mount_bind(bench.rootfs(), bench.rootfs()).unwrap();
+    assert!(bench.run(&["delete", "--force", &bench.id]).status.success());
+    let stayed = is_mounted(&bench);
+    rustix::mount::unmount(bench.rootfs(), rustix::mount::UnmountFlags::DETACH).unwrap();
+    assert!(stayed);
+    // A creation that fails takes the mount back.
+    bench.spec["process"]["args"] = json!(["/no/such/program"]);
+    assert!(!bench.create(&[]).status.success());
     bench.assert_nothing_left();
     // What could only be had by changing the host's mounts is refused.
     bench.spec["linux"]["maskedPaths"] = json!(["/proc/keys"]);

@@ -17,7 +17,7 @@ use crate::launch::{self, Kit, Launched, ListenerTarget};
 use crate::plan::{self, ProgramContext, Request};
 use crate::rootless::{self, Standing};
 use crate::state::{Dir, Record, process_stat};
-use crate::{config, hooks, log, rdt};
+use crate::{config, hooks, log, rdt, root_mount};
 
 /// The options of `create`.
 pub(super) const OPTIONS: &[Opt] = &[
@@ -102,6 +102,7 @@ struct Creation<'a> {
     dir: Option<Dir>,
     draft: Option<Draft>,
     unit: String,
+    root: Option<(PathBuf, u64)>,
     rdt: rdt::Made,
     cgroups: Cgroups,
     standing: Standing,
@@ -151,6 +152,7 @@ impl<'a> Creation<'a> {
             dir: Some(dir),
             draft: None,
             unit: String::new(),
+            root: None,
             rdt: rdt::Made::default(),
             cgroups,
             standing,
@@ -258,7 +260,7 @@ impl<'a> Creation<'a> {
             hook_state: self.state(Status::Creating, 0),
         };
         let mut record = self.record()?;
-        self.dir().save_draft(&record)?;
+        self.mount_root(&mut record)?;
         let operations = || plan::operations(&self.spec, &request);
         let group = self.draft().group();
         let launched = launch::container(plan, &operations, kit, &self.cgroups, group)?;
@@ -278,6 +280,18 @@ impl<'a> Creation<'a> {
             .start_ticks;
         self.dir().save(&record)?;
         Ok((launched, record))
+    }
+
+    /// Writes down what there will be, and mounts the root of a container that has no mount namespace to do that in.
+    fn mount_root(&mut self, record: &mut Record) -> Result<()> {
+        if config::has_namespace(linux(&self.spec)?, NamespaceKind::Mount) {
+            return self.dir().save_draft(record).map(drop);
+        }
+        let (tree, id) = root_mount::copy(&record.rootfs)?;
+        record.root_mount = id;
+        self.dir().save_draft(record)?;
+        self.root = Some((record.rootfs.clone(), id));
+        root_mount::attach(&tree, &record.rootfs)
     }
 
     /// `linux.intelRdt`.
@@ -339,6 +353,7 @@ impl<'a> Creation<'a> {
             bundle: self.bundle.clone(),
             config: config_name(self.parsed).to_owned(),
             rootfs: plan::rootfs(&self.spec, &self.bundle)?,
+            root_mount: 0,
             created: log::now(),
             annotations: self.spec.annotations.clone(),
             cgroup: self.draft().group().places().iter().map(Into::into).collect(),
@@ -370,6 +385,9 @@ impl Drop for Creation<'_> {
             return;
         }
         self.draft = None;
+        if let Some((rootfs, id)) = &self.root {
+            let _ = root_mount::remove(rootfs, *id);
+        }
         if let Some(file) = self.parsed.value("pid-file") {
             let _ = fs::remove_file(file);
         }

@@ -58,6 +58,7 @@ pub(super) fn teardown(dir: &Dir, record: &Record) -> Result<()> {
     if !record.unit.is_empty() {
         scope::stop(&record.unit)?;
     }
+    crate::root_mount::remove(&record.rootfs, record.root_mount)?;
     let mut state = dir.state(record);
     state.status = Status::Stopped;
     state.pid = 0;
