@@ -249,6 +249,8 @@ impl<'a> Creation<'a> {
         fifo: Option<OwnedFd>,
         inner: Option<OwnedFd>,
     ) -> Result<(Launched, Record)> {
+        let mut record = self.record()?;
+        self.mount_root(&mut record)?;
         let request = self.request()?;
         let plan = plan::build(&self.spec, &request)?;
         tell_of_filter(plan.program.as_ref());
@@ -259,8 +261,6 @@ impl<'a> Creation<'a> {
             console_socket: self.console_socket(terminal, inner)?,
             hook_state: self.state(Status::Creating, 0),
         };
-        let mut record = self.record()?;
-        self.mount_root(&mut record)?;
         let operations = || plan::operations(&self.spec, &request);
         let group = self.draft().group();
         let launched = launch::container(plan, &operations, kit, &self.cgroups, group)?;
