@@ -99,6 +99,7 @@ pub fn validate(spec: &Spec) -> Result<()> {
         Some(root) if !root.path.is_empty() => {}
         _ => return invalid("root.path must be set"),
     }
+    validate_hooks(spec)?;
     let Some(linux) = &spec.linux else { return invalid("linux must be set") };
     validate_namespaces(linux)?;
     validate_names(spec, linux)?;
@@ -117,6 +118,32 @@ pub fn validate(spec: &Spec) -> Result<()> {
         return invalid(format!("rootfsPropagation={propagation} is not supported"));
     }
     spec.mounts.iter().try_for_each(validate_mount)
+}
+
+fn validate_hooks(spec: &Spec) -> Result<()> {
+    let Some(hooks) = &spec.hooks else { return Ok(()) };
+    let all = [
+        &hooks.prestart,
+        &hooks.create_runtime,
+        &hooks.create_container,
+        &hooks.start_container,
+        &hooks.poststart,
+        &hooks.poststop,
+    ];
+    for (kind, list) in crate::hooks::KINDS.iter().zip(all) {
+        for hook in list {
+            if !hook.path.starts_with('/') {
+                return invalid(format!(
+                    "the path {:?} of a {kind} hook is not absolute",
+                    hook.path
+                ));
+            }
+            if hook.timeout.is_some_and(|timeout| timeout <= 0) {
+                return invalid(format!("the timeout of a {kind} hook is not above zero"));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Checks a process on its own.

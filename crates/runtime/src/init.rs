@@ -42,6 +42,8 @@ pub(crate) struct Equipment {
     pub(crate) channel: Channel,
     /// `exec.fifo`; without it the program runs at once.
     pub(crate) fifo: Option<OwnedFd>,
+    /// `report.fifo`, for the failure of a `startContainer` hook.
+    pub(crate) report: Option<OwnedFd>,
     /// Where the master of the terminal goes.
     pub(crate) console_socket: Option<OwnedFd>,
     /// Whether the runtime has to do something (maps of a user namespace) before the first step.

@@ -149,6 +149,7 @@ impl ListenerTarget {
 #[derive(Debug)]
 pub(crate) struct Kit {
     pub(crate) fifo: Option<OwnedFd>,
+    pub(crate) report: Option<OwnedFd>,
     pub(crate) console_socket: Option<OwnedFd>,
     pub(crate) hook_state: State,
 }
@@ -178,6 +179,7 @@ pub(crate) fn container(
     let mut equipment = Equipment {
         channel: theirs,
         fifo: kit.fifo,
+        report: kit.report,
         console_socket: kit.console_socket,
         waits: maps.is_some() || !plan.net_devices.is_empty(),
         hook_state: kit.hook_state,
@@ -350,6 +352,7 @@ pub(crate) fn joined(
     let mut equipment = Equipment {
         channel: theirs,
         fifo: None,
+        report: None,
         console_socket: None,
         waits: program.is_labelled(),
         hook_state,

@@ -216,12 +216,7 @@ impl Dir {
     /// # Errors
     /// Those of mknod(2) and open(2).
     pub fn make_fifo(&self) -> Result<OwnedFd> {
-        let path = self.fifo();
-        let what = || format!("create `{}`", path.display());
-        let mode = Mode::from_raw_mode(0o600);
-        let kind = rustix::fs::FileType::Fifo;
-        rustix::fs::mknodat(rustix::fs::CWD, &path, kind, mode, 0).map_err(step(what()))?;
-        rustix::fs::open(&path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).map_err(step(what()))
+        make_fifo_at(&self.fifo())
     }
 
     /// Releases the created process: one byte into `exec.fifo`, which is then removed. The returned end hangs up when the process has
@@ -245,6 +240,32 @@ impl Dir {
         rustix::io::write(&fifo, b"0").map_err(step("release the container's process"))?;
         fs::remove_file(&path).map_err(step(format!("remove `{}`", path.display())))?;
         Ok(fifo)
+    }
+
+    fn report(&self) -> PathBuf {
+        self.path.join("report.fifo")
+    }
+
+    /// Makes `report.fifo`, into which the process writes why a `startContainer` hook has failed; only for containers that have such
+    /// hooks.
+    ///
+    /// # Errors
+    /// Those of mknod(2) and open(2).
+    pub fn make_report(&self) -> Result<OwnedFd> {
+        make_fifo_at(&self.report())
+    }
+
+    /// Opens `report.fifo` for reading: it ends when the process has become the program or is gone. `None` if there is none.
+    ///
+    /// # Errors
+    /// Those of open(2).
+    pub fn open_report(&self) -> Result<Option<fs::File>> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        match rustix::fs::open(self.report(), flags, Mode::empty()) {
+            Ok(report) => Ok(Some(report.into())),
+            Err(rustix::io::Errno::NOENT) => Ok(None),
+            Err(error) => Err(step(format!("open `{}`", self.report().display()))(error)),
+        }
     }
 
     /// Writes down what is known before the process is made, so that a creation that was cut off can be removed.
@@ -338,6 +359,14 @@ impl Dir {
             _ => Ok(()),
         }
     }
+}
+
+fn make_fifo_at(path: &Path) -> Result<OwnedFd> {
+    let what = || format!("create `{}`", path.display());
+    let mode = Mode::from_raw_mode(0o600);
+    let kind = rustix::fs::FileType::Fifo;
+    rustix::fs::mknodat(rustix::fs::CWD, path, kind, mode, 0).map_err(step(what()))?;
+    rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).map_err(step(what()))
 }
 
 #[cfg(test)]

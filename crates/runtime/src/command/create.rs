@@ -108,6 +108,8 @@ struct Creation<'a> {
     standing: Standing,
     /// The runtime's own groups, where the container may have none.
     hierarchies: Group,
+    /// Whether there was a process: then the hooks that follow a container's end are due, even if it never came to its program.
+    launched: bool,
     kept: bool,
 }
 
@@ -157,6 +159,7 @@ impl<'a> Creation<'a> {
             cgroups,
             standing,
             hierarchies,
+            launched: false,
             kept: false,
         };
         let (group, resources) = (creation.cgroups.group(&path), creation.resources());
@@ -233,9 +236,13 @@ impl<'a> Creation<'a> {
     }
 
     fn state(&self, status: Status, pid: i32) -> State {
+        State { id: self.dir().id().to_owned(), ..self.bare_state(status, pid) }
+    }
+
+    fn bare_state(&self, status: Status, pid: i32) -> State {
         State {
             oci_version: self.spec.oci_version.clone(),
-            id: self.dir().id().to_owned(),
+            id: String::new(),
             status,
             pid,
             bundle: self.bundle.display().to_string(),
@@ -256,14 +263,17 @@ impl<'a> Creation<'a> {
         tell_of_filter(plan.program.as_ref());
         let listener = self.listener(&plan);
         let terminal = plan.program.as_ref().is_some_and(|program| program.terminal);
+        let reports = fifo.is_some() && !self.hooks().start_container.is_empty();
         let kit = Kit {
             fifo,
+            report: reports.then(|| self.dir().make_report()).transpose()?,
             console_socket: self.console_socket(terminal, inner)?,
             hook_state: self.state(Status::Creating, 0),
         };
         let operations = || plan::operations(&self.spec, &request);
         let group = self.draft().group();
         let launched = launch::container(plan, &operations, kit, &self.cgroups, group)?;
+        self.launched = true;
         let pid = launched.pid.as_raw_nonzero().get();
         self.draft_mut().settled();
         self.assign_rdt(pid, &mut record)?;
@@ -391,8 +401,14 @@ impl Drop for Creation<'_> {
         if let Some(file) = self.parsed.value("pid-file") {
             let _ = fs::remove_file(file);
         }
-        if let Some(dir) = self.dir.take() {
-            let _ = dir.remove();
+        let Some(dir) = self.dir.take() else { return };
+        let _ = dir.remove();
+        let hooks = self.hooks().poststop;
+        if self.launched && !hooks.is_empty() {
+            let state = State { id: dir.id().to_owned(), ..self.bare_state(Status::Stopped, 0) };
+            for failure in hooks::run_each("poststop", &hooks, &state_text(&state)) {
+                log::warn(&failure);
+            }
         }
     }
 }

@@ -1,5 +1,7 @@
 //! `start`.
 
+use std::fs::File;
+use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -21,12 +23,30 @@ fn wait_for_program(fifo: &OwnedFd, record: &Record) {
     let _ = sys::event::poll(&mut fds, Some(Duration::from_millis(limit)));
 }
 
+/// With `startContainer` hooks: waits until the process has become the program or is gone, and hands on which hook has failed. The hooks'
+/// own timeouts are the limit.
+fn listen(mut report: File) -> Result<()> {
+    let mut fds = [PollFd::new(&report, PollFlags::IN)];
+    while matches!(sys::event::poll(&mut fds, None), Ok(0)) {}
+    let mut text = String::new();
+    // Not blocking: what was written before the end is there.
+    let _ = report.read_to_string(&mut text);
+    if text.is_empty() { Ok(()) } else { Err(Error::State(text)) }
+}
+
 /// Releases the created process, and runs the `poststart` hooks; if one of them fails, so does the container (runtime-spec 1.3).
 pub(super) fn run(globals: &Globals, parsed: &Parsed) -> Result<u8> {
     let dir = globals.find(id(parsed)?)?;
     let record = dir.record()?;
     match dir.status(&record) {
-        Status::Created => wait_for_program(&dir.release()?, &record),
+        Status::Created => {
+            let report = dir.open_report()?;
+            let fifo = dir.release()?;
+            if let Some(report) = report {
+                listen(report)?;
+            }
+            wait_for_program(&fifo, &record);
+        }
         Status::Stopped => {
             return Err(Error::State("cannot start a container that has stopped".into()));
         }

@@ -47,9 +47,20 @@ pub(super) fn run(
     if !program.start_hooks.is_empty() {
         let state = equipment.hook_state(Status::Created);
         hooks::run_all_inside("startContainer", &program.start_hooks, env.strings(), &state)
-            .map_err(InitFailure::sentence)?;
+            .map_err(|why| {
+                tell_start(equipment, &why);
+                InitFailure::sentence(why)
+            })?;
     }
     execute(&program, &path, &env)
+}
+
+/// `start` listens; after it has let the process go there is no other way to tell it.
+fn tell_start(equipment: &Equipment, why: &str) {
+    if let Some(report) = &equipment.report {
+        // One write of at most PIPE_BUF arrives whole.
+        let _ = rustix::io::write(report, &why.as_bytes()[..why.len().min(4096)]);
+    }
 }
 
 fn session(program: &Program, slave: Option<OwnedFd>) -> Outcome<()> {
@@ -242,7 +253,8 @@ fn prepare_exec(program: &Program) -> Outcome<CString> {
 fn close_descriptors(program: &Program, equipment: &mut Equipment) -> Outcome<()> {
     equipment.console_socket = None;
     crate::log::close();
-    let keep = equipment.fifo.iter().map(AsFd::as_fd).chain(equipment.channel.descriptor());
+    let fifos = equipment.fifo.iter().chain(&equipment.report).map(AsFd::as_fd);
+    let keep = fifos.chain(equipment.channel.descriptor());
     let keep: Vec<_> = keep.collect();
     sys::clone::close_from(program.preserve_fds.saturating_add(3), &keep)
         .map_err(failed("close descriptors"))
