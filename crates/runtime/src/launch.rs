@@ -229,9 +229,7 @@ pub(crate) fn container(
         }
         Cloned::Parent { pid, pidfd } => {
             let devices = std::mem::take(&mut plan.net_devices);
-            let joined = plan.joins.iter_mut().find(|join| join.kind == Namespaces::NETWORK);
-            let network = joined.map(|join| join.fd.try_clone()).transpose();
-            let network = network.map_err(step("keep the network namespace"))?;
+            let network = joined_network(&plan)?;
             drop((equipment, plan));
             let launched = Launched { pid, pidfd, channel: ours, kept: false };
             tell_of(pid, &[]);
@@ -279,6 +277,12 @@ fn clone_between(between: Between<'_>, request: &CloneRequest<'_>) -> Result<Clo
             Ok(Cloned::Parent { pid, pidfd })
         }
     }
+}
+
+fn joined_network(plan: &Plan) -> Result<Option<OwnedFd>> {
+    let joined = plan.joins.iter().find(|join| join.kind == Namespaces::NETWORK);
+    let network = joined.map(|join| join.fd.try_clone()).transpose();
+    network.map_err(step("keep the network namespace"))
 }
 
 /// `linux.netDevices`, before the process goes on and before any hook.
