@@ -28,6 +28,7 @@ pub const TEST: &[Need] = &[
     ("ps", "procps"),
     ("ip", "iproute2"),
     ("lsns", "util-linux"),
+    ("newuidmap", "uidmap"),
     ("docker", "docker.io"),
 ];
 

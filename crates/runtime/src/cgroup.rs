@@ -382,6 +382,9 @@ pub fn update(group: &Group, unit: &str, resources: &Resources) -> Result<()> {
     if !unit.is_empty() {
         scope::update(unit, resources, group.is_version_2(), &present)?;
     }
+    if let Some(setting) = list.first().filter(|_| !group.exists()) {
+        return Err(permitted::without_group(setting));
+    }
     let old: Vec<Setting> = list.iter().filter_map(|setting| before(group, setting)).collect();
     let list: Vec<&Setting> = list.iter().collect();
     if let Err(error) = write_all(group, &list) {

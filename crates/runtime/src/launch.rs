@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::process::Pid;
 use sys::cgroup::{Cgroups, Group};
@@ -66,6 +68,19 @@ impl Launched {
                 Message::End => return Err(self.ended_early()),
             }
             self.release()?;
+        }
+    }
+
+    /// Why something could not be done for the process: it may have failed itself before.
+    fn reason(&self, error: Error) -> Error {
+        let mut fds = [PollFd::new(&self.pidfd, PollFlags::IN)];
+        let ended = sys::event::poll(&mut fds, Some(Duration::from_millis(50)));
+        if !matches!(ended, Ok(count) if count > 0) {
+            return error;
+        }
+        match self.channel.receive() {
+            Ok((Message::Failed(source), _)) => Error::Init { source },
+            _ => error,
         }
     }
 
@@ -239,11 +254,12 @@ pub(crate) fn container(
             time.leave()?;
             let waits = maps.is_some() || !devices.is_empty();
             if let Some((uids, gids)) = maps {
-                write_maps(pid, &uids, &gids, standing)?;
+                write_maps(pid, &uids, &gids, standing).map_err(|error| launched.reason(error))?;
             }
             move_devices(&devices, network, pid)?;
             if waits {
-                launched.release()?;
+                // One that has failed already is heard in `talk`.
+                let _ = launched.release();
             }
             Ok(launched)
         }

@@ -16,7 +16,7 @@ use types::oci::runtime::{IdMapping, Linux, NamespaceKind, Spec};
 use crate::config;
 use crate::error::{Error, Result, step};
 
-pub(crate) use maps::{lines, write_maps};
+pub(crate) use maps::{lines, parse, write_maps};
 
 /// The inode of the first user namespace in nsfs, `PROC_USER_INIT_INO`.
 const FIRST_USER_NAMESPACE: u64 = 0xEFFF_FFFD;

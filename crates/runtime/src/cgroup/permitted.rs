@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use sys::cgroup::{CgroupError, Cgroups, Group, Made, Mode, Permitted};
 use types::oci::runtime::Resources;
 
-use super::{Draft, devices, path_for, refuse_used, settings, write_all};
+use super::{Draft, Setting, devices, path_for, refuse_used, settings, write_all};
 use crate::error::{Error, Result, cgroup_step, step};
 use crate::log;
 
@@ -57,10 +57,7 @@ impl Draft {
             Some(_) if unified => Err(cgroup_step(
                 "rootless needs no limits + no cgrouppath when no permission is granted for cgroups",
             )(refusal)),
-            Some(setting) => Err(Error::State(format!(
-                "cannot set {} limit: container could not join or create cgroup",
-                setting.controller
-            ))),
+            Some(setting) => Err(without_group(setting)),
             None => Ok(()),
         }
     }
@@ -68,6 +65,14 @@ impl Draft {
     fn has(&self, controller: &str) -> bool {
         self.group.is_version_2() || self.group.places().iter().any(|place| place.has(controller))
     }
+}
+
+/// runc's words.
+pub(super) fn without_group(setting: &Setting) -> Error {
+    let controller = setting.controller;
+    Error::State(format!(
+        "cannot set {controller} limit: container could not join or create cgroup"
+    ))
 }
 
 /// Where the group may be: as configured; else beside the caller's own on version 2, where a group with processes has none with limits beneath it,

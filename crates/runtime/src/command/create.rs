@@ -174,7 +174,9 @@ impl<'a> Creation<'a> {
             }
             None => Draft::make(group, &resources)?,
         });
-        if let Some(uid) = cgroup::owner(&creation.spec) {
+        if let Some(uid) = cgroup::owner(&creation.spec)
+            && standing == Standing::Privileged
+        {
             creation.draft().delegate(uid)?;
         }
         creation.unit = scope.map(|place| place.unit).unwrap_or_default();

@@ -52,7 +52,13 @@ pub(super) fn teardown(dir: &Dir, record: &Record) -> Result<()> {
     kill_first(record);
     if group.exists() {
         group.kill().map_err(cgroup_step("kill the container's processes"))?;
-        group.remove().map_err(cgroup_step("remove the cgroup"))?;
+        match group.remove() {
+            // The group was made by someone else, for this user.
+            Err(error) if error.is_refusal() && !rustix::process::geteuid().is_root() => {
+                log::warn(&format!("leaving the cgroup: {error}: {}", error.source));
+            }
+            other => other.map_err(cgroup_step("remove the cgroup"))?,
+        }
     }
     crate::rdt::remove(&record.rdt)?;
     if !record.unit.is_empty() {

@@ -15,6 +15,7 @@ use crate::error::{Error, Result, step};
 use crate::init::Message;
 use crate::launch::{self, ListenerTarget};
 use crate::plan::{self, Join, ProgramContext};
+use crate::rootless;
 use crate::state::{Dir, Record};
 use crate::{config, log};
 
@@ -228,12 +229,26 @@ fn terminal(
     {
         sys::pty::set_size(&pair.master, rows, columns).map_err(step("size the terminal"))?;
     }
+    give_away(&pair.slave, record, process.user.uid);
     let Some(socket) = socket else { return Ok((Some(pair.master), Some(pair.slave))) };
     let socket = connect_console(socket)?;
     let master = rustix::fd::AsFd::as_fd(&pair.master);
     sys::scm::send_all(rustix::fd::AsFd::as_fd(&socket), b"/dev/ptmx", &[master])
         .map_err(step("send the terminal"))?;
     Ok((None, Some(pair.slave)))
+}
+
+/// The terminal belongs to the one who opened it, who need not exist in the container's user namespace; there nobody could give it to the program's
+/// user. Who has no right to do it here is the root of that namespace himself.
+fn give_away(slave: &OwnedFd, record: &Record, uid: u32) {
+    if !Namespaces::from_bits_truncate(record.namespaces).contains(Namespaces::USER) {
+        return;
+    }
+    let maps = std::fs::read_to_string(format!("/proc/{}/uid_map", record.pid));
+    let host = rootless::host_id(&rootless::parse(&maps.unwrap_or_default()), uid);
+    if let Some(host) = host {
+        let _ = rustix::fs::fchown(slave, Some(rustix::fs::Uid::from_raw(host)), None);
+    }
 }
 
 /// The container's group, or with `--cgroup` one beneath it: `PATH` alone, or any number of `CONTROLLER[,…]:PATH`.

@@ -12,11 +12,20 @@ pub(super) fn pause(globals: &Globals, parsed: &Parsed) -> Result<u8> {
     let record = dir.record()?;
     match dir.status(&record) {
         Status::Running | Status::Created => {
-            record.group().freeze().map_err(cgroup_step("freeze the container"))?;
+            let group = record.group();
+            if !group.exists() {
+                return Err(without_group());
+            }
+            group.freeze().map_err(cgroup_step("freeze the container"))?;
             Ok(0)
         }
         _ => Err(Error::State("container not running or created".into())),
     }
+}
+
+/// runc's words, of a container of a user without rights to cgroups.
+fn without_group() -> Error {
+    Error::State("cannot toggle freezer: cgroups not configured for container".into())
 }
 
 /// Lets them run again.

@@ -6,6 +6,7 @@ use types::oci::runtime::Status;
 use super::Globals;
 use crate::args::{Opt, Parsed, switch};
 use crate::error::{Error, Result, step};
+use crate::log;
 
 /// The options; `--all` is what the default does where it makes sense.
 pub(super) const OPTIONS: &[Opt] = &[switch("all", 'a', "")];
@@ -65,7 +66,7 @@ fn signal(text: &str) -> Result<i32> {
 }
 
 /// Sends a signal to the container's first process; without a pid namespace of its own SIGKILL goes to every process of its cgroup,
-/// since nothing else would end them.
+/// since nothing else would end them. Where there is no cgroup it goes to the first process alone, with a warning.
 pub(super) fn run(globals: &Globals, parsed: &Parsed) -> Result<u8> {
     let dir = globals.find(super::id(parsed)?)?;
     let number = signal(parsed.words.get(1).map_or("SIGTERM", String::as_str))?;
@@ -79,7 +80,14 @@ pub(super) fn run(globals: &Globals, parsed: &Parsed) -> Result<u8> {
         }
         return if parsed.is_on("all") { Ok(0) } else { Err(Error::NotRunning) };
     }
-    if everybody {
+    let reached = everybody && group.exists();
+    if everybody && !reached && !record.own_pid_namespace {
+        // runc's words. What else the container has started lives on.
+        log::warn(
+            "failed to kill all processes, possibly due to lack of cgroup (Hint: enable cgroup v2 delegation)",
+        );
+    }
+    if reached {
         match Signal::from_named_raw(number) {
             Some(Signal::KILL) => {
                 group.kill().map_err(crate::error::cgroup_step("kill the processes"))?;

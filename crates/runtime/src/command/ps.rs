@@ -4,6 +4,7 @@ use super::{Globals, id};
 use crate::args::{Opt, Parsed, valued};
 use crate::error::{Error, Result, step};
 use crate::sink;
+use crate::state::Record;
 
 /// The options.
 pub(super) const OPTIONS: &[Opt] =
@@ -12,8 +13,7 @@ pub(super) const OPTIONS: &[Opt] =
 /// Prints the processes of a container: their pids as JSON, or the lines of ps(1) that are about them.
 pub(super) fn run(globals: &Globals, parsed: &Parsed) -> Result<u8> {
     let record = globals.find(id(parsed)?)?.record()?;
-    let mut pids: Vec<i32> =
-        record.group().processes().iter().map(|pid| pid.as_raw_nonzero().get()).collect();
+    let mut pids = processes(&record)?;
     pids.sort_unstable();
     match parsed.value("format").unwrap_or("table") {
         "json" => sink::out(&format!("{}\n", serde_json::json!(pids))),
@@ -21,6 +21,26 @@ pub(super) fn run(globals: &Globals, parsed: &Parsed) -> Result<u8> {
         _ => return Err(Error::Usage("invalid format option".into())),
     }
     Ok(0)
+}
+
+/// The processes of the cgroup; without one, those of the pid namespace.
+fn processes(record: &Record) -> Result<Vec<i32>> {
+    let group = record.group();
+    if group.exists() {
+        return Ok(group.processes().iter().map(|pid| pid.as_raw_nonzero().get()).collect());
+    }
+    if !record.is_alive() {
+        return Ok(Vec::new());
+    }
+    if !record.own_pid_namespace {
+        let text = "cannot list processes: the container has neither a cgroup nor a pid namespace";
+        return Err(Error::State(text.into()));
+    }
+    let namespace = |pid: i32| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+    let own = namespace(record.pid);
+    let listing = std::fs::read_dir("/proc").map_err(step("list `/proc`"))?;
+    let numbers = listing.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    Ok(numbers.filter(|pid| own.is_some() && namespace(*pid) == own).collect())
 }
 
 fn table(pids: &[i32], arguments: &[String]) -> Result<String> {

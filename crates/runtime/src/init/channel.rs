@@ -130,7 +130,8 @@ impl Channel {
         let count = loop {
             match sys::scm::receive(self.fd()?, &mut buffer, &mut fds) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => break 0,
+                // The other end has gone without reading what it was sent; what it said before comes after this error, unix(7).
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}
                 other => break other?,
             }
         };

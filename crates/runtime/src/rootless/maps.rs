@@ -37,6 +37,16 @@ pub(crate) fn lines(maps: &[IdMapping]) -> String {
     maps.iter().map(|m| format!("{} {} {}\n", m.container_id, m.host_id, m.size)).collect()
 }
 
+/// Reads a `uid_map` or `gid_map`.
+pub(crate) fn parse(text: &str) -> Vec<IdMapping> {
+    let map = |line: &str| {
+        let mut numbers = line.split_whitespace().map(|word| word.parse().ok());
+        let mut next = || numbers.next().flatten();
+        Some(IdMapping { container_id: next()?, host_id: next()?, size: next()? })
+    };
+    text.lines().filter_map(map).collect()
+}
+
 /// Whether the kernel lets a user without privileges write the map: one id, his own.
 fn is_own(maps: &[IdMapping], own: u32) -> bool {
     matches!(maps, [map] if map.size == 1 && map.host_id == own)
@@ -138,7 +148,9 @@ mod tests {
 
     #[test]
     fn a_map_is_lines_of_three_numbers() {
-        assert_eq!(lines(&[map(0, 1000, 1), map(1, 100_000, 65536)]), "0 1000 1\n1 100000 65536\n");
+        let maps = [map(0, 1000, 1), map(1, 100_000, 65536)];
+        assert_eq!(lines(&maps), "0 1000 1\n1 100000 65536\n");
+        assert_eq!(parse("   0  1000  1\n 1 100000  65536\nx 1 2\n"), maps);
     }
 
     #[test]

@@ -43,6 +43,8 @@ impl Group {
                     result.made.directories.extend(made.directories);
                     result.group.places.push(place.clone());
                 }
+                // Beside version 1 the version 2 tree has nothing that a container needs.
+                Err(error) if error.is_refusal() && place.is_unified() && !self.is_version_2() => {}
                 Err(error) if error.is_refusal() => {
                     result.refused.get_or_insert(error);
                 }
