@@ -179,7 +179,7 @@ pub(crate) fn operations(spec: &Spec, request: &Request<'_>) -> Result<Vec<Op>> 
     if !linux.masked_paths.is_empty() {
         ops.push(Op::Mask(linux.masked_paths.clone()));
     }
-    if spec.root.as_ref().is_some_and(|root| root.readonly) {
+    if spec.root.as_ref().is_some_and(|root| root.readonly) && !shares_mounts {
         ops.push(Op::RootReadOnly);
     }
     ops.push(match (shares_mounts, request.no_pivot) {
@@ -355,11 +355,7 @@ fn shared_mounts(
         return Err(Error::Config(text.into()));
     }
     let terminal = spec.process.as_ref().is_some_and(|process| process.terminal);
-    let refused = [
-        (spec.root.as_ref().is_some_and(|root| root.readonly), "root.readonly"),
-        (terminal, "process.terminal"),
-        (!linux.devices.is_empty(), "linux.devices"),
-    ];
+    let refused = [(terminal, "process.terminal"), (!linux.devices.is_empty(), "linux.devices")];
     if let Some((_, what)) = refused.iter().find(|(given, _)| *given) {
         return Err(Error::Config(format!("`{what}` needs a mount namespace")));
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, StatxFlags};
 use rustix::io::Errno;
-use sys::mount::{Change, Propagation};
+use sys::mount::{Attr, Change, Propagation};
 
 use crate::error::{Result, step};
 use crate::plan::c_string;
@@ -18,12 +18,16 @@ const MNT_ID_UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
 ///
 /// # Errors
 /// Those of open_tree(2), mount_setattr(2) and statx(2).
-pub(crate) fn copy(rootfs: &Path) -> Result<(OwnedFd, u64)> {
+pub(crate) fn copy(rootfs: &Path, read_only: bool) -> Result<(OwnedFd, u64)> {
     let what = || format!("copy the mount of `{}`", rootfs.display());
     let path = c_string(&rootfs.display().to_string())?;
     let tree = sys::mount::clone_tree(&path, true).map_err(step(what()))?;
     let private = Change::propagation(Propagation::Private);
     sys::mount::set_attributes(&tree, true, &private).map_err(step(what()))?;
+    if read_only {
+        let change = Change::set(Attr::RDONLY);
+        sys::mount::set_attributes(&tree, false, &change).map_err(step(what()))?;
+    }
     let id = id_of(&tree, Path::new(""), AtFlags::EMPTY_PATH).map_err(step(what()))?;
     Ok((tree, id))
 }

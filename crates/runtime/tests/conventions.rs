@@ -173,6 +173,13 @@ fn privileged_a_container_in_the_hosts_mount_namespace_is_a_changed_root() {
     let stayed = is_mounted(&bench);
     rustix::mount::unmount(bench.rootfs(), rustix::mount::UnmountFlags::DETACH).unwrap();
     assert!(stayed);
+    // A root that is to be read-only is so by that mount.
+    bench.spec["root"]["readonly"] = json!(true);
+    bench.spec["process"]["args"] = json!(["sh", "-c", "echo x > /new || echo refused"]);
+    assert!(bench.create(&[]).status.success(), "{}", bench.output());
+    assert!(bench.run(&["start", &bench.id]).status.success());
+    bench.wait_for("the answer", || bench.output().contains("refused\n"));
+    assert!(bench.run(&["delete", "--force", &bench.id]).status.success());
     // A creation that fails takes the mount back.
     bench.spec["process"]["args"] = json!(["/no/such/program"]);
     assert!(!bench.create(&[]).status.success());
@@ -204,4 +211,16 @@ fn privileged_a_device_that_the_host_has_not_is_made_for_a_user_namespace() {
     }
     let (code, out, err) = bench.foreground();
     assert_eq!((code, out.as_str()), (0, "640 10 11 1 5\n"), "{err}");
+}
+
+#[test]
+fn privileged_a_link_at_proc_is_refused_in_known_words() {
+    for name in ["proc", "sys"] {
+        let Some(bench) = Bench::new("linkedproc", &["true"]) else { return };
+        fs::remove_dir(bench.rootfs().join(name)).unwrap();
+        std::os::unix::fs::symlink("/tmp", bench.rootfs().join(name)).unwrap();
+        let (code, _, err) = bench.foreground();
+        assert_eq!(code, 1);
+        assert!(err.contains("must be mounted on ordinary directory"), "{err}");
+    }
 }

@@ -226,7 +226,11 @@ fn privileged_hostile_roots_reach_nothing_outside() {
             mounts.retain(|mount| !mount["destination"].as_str().unwrap().starts_with("/dev"));
         }
         assert_eq!(bench.create(&[]).status.code(), Some(1), "{name} is a link");
-        assert!(bench.log().contains("too many levels of symbolic links"), "{}", bench.log());
+        let reason = match name {
+            "dev" => "too many levels of symbolic links",
+            _ => "must be mounted on ordinary directory",
+        };
+        assert!(bench.log().contains(reason), "{}", bench.log());
         bench.assert_nothing_left();
         fs::remove_file(rootfs.join(name)).unwrap();
         fs::create_dir(rootfs.join(name)).unwrap();

@@ -299,7 +299,8 @@ impl<'a> Creation<'a> {
         if config::has_namespace(linux(&self.spec)?, NamespaceKind::Mount) {
             return self.dir().save_draft(record).map(drop);
         }
-        let (tree, id) = root_mount::copy(&record.rootfs)?;
+        let read_only = self.spec.root.as_ref().is_some_and(|root| root.readonly);
+        let (tree, id) = root_mount::copy(&record.rootfs, read_only)?;
         record.root_mount = id;
         self.dir().save_draft(record)?;
         self.root = Some((record.rootfs.clone(), id));

@@ -184,7 +184,7 @@ impl<'a> Stage<'a> {
             }
             Source::New { kind, source, params, attributes, changes, copy_up } => {
                 let new = NewMount { kind, source, params, attributes: *attributes, changes };
-                self.mount_new(&op, &new, *copy_up).map_err(failed(label))
+                self.mount_new(&op, &new, *copy_up).map_err(|errno| no_directory(&op, errno))
             }
             // This one covers nothing.
             Source::Present { params, changes } => {
@@ -438,6 +438,19 @@ impl<'a> Stage<'a> {
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(()),
             Err(error) => Err(InitFailure::new(format!("make `{path}` read-only"), error)),
         }
+    }
+}
+
+/// runc's words for a link or a file where procfs or sysfs belongs; callers look for them.
+fn no_directory(op: &MountOp, errno: Errno) -> InitFailure {
+    match (&op.source, errno) {
+        (Source::New { kind, .. }, Errno::LOOP | Errno::NOTDIR) if op.links == Links::Refuse => {
+            let kind = kind.to_string_lossy();
+            InitFailure::sentence(format!(
+                "filesystem {kind:?} must be mounted on ordinary directory"
+            ))
+        }
+        _ => InitFailure::new(op.label.clone(), errno),
     }
 }
 

@@ -133,7 +133,8 @@ const TABLE: [(&str, Effect); 66] = {
         ("rnodev", all_set(Attr::NODEV)),
         ("rnodiratime", all_set(Attr::NODIRATIME)),
         ("rnoexec", all_set(Attr::NOEXEC)),
-        ("rnorelatime", None),
+        // As in runc: whatever the access time was, it becomes the kernel's default, which is `relatime`.
+        ("rnorelatime", all_access_time(NONE)),
         ("rnostrictatime", RecursiveNotAtime(Attr::STRICTATIME)),
         ("rnosuid", all_set(Attr::NOSUID)),
         ("rnosymfollow", all_set(Attr::NOSYMFOLLOW)),
