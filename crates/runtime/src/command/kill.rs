@@ -102,6 +102,10 @@ pub(super) fn run(globals: &Globals, parsed: &Parsed) -> Result<u8> {
     if !record.is_alive() {
         return Err(Error::NotRunning);
     }
+    // kill(2): 0 only asks whether there is a process.
+    if number == 0 {
+        return Ok(0);
+    }
     sys::pidfd::send_signal(rustix::fd::AsFd::as_fd(&pidfd), number)
         .map_err(step(format!("send signal {number}")))?;
     if number == 9 && group.is_frozen() {

@@ -21,7 +21,8 @@ pub(super) fn program(name: &CStr, path: Option<&[u8]>) -> Result<CString, InitF
                 Err(InitFailure::program(text, Errno::ACCESS))
             }
             Err(Errno::ISDIR) => {
-                let text = format!("exec: {shown:?}: is a directory");
+                // Podman tells 126 by the second part.
+                let text = format!("exec: {shown:?}: is a directory: permission denied");
                 Err(InitFailure::program(text, Errno::ISDIR))
             }
             Err(error) => {
@@ -98,7 +99,7 @@ mod tests {
         assert_eq!(refused(c"nope"), "exec: \"nope\": executable file not found in $PATH");
         assert_eq!(refused(c"/no/pe"), "exec: \"/no/pe\": stat /no/pe: no such file or directory");
         assert_eq!(refused(c"/etc/passwd"), "exec: \"/etc/passwd\": permission denied");
-        assert_eq!(refused(c"/etc"), "exec: \"/etc\": is a directory");
+        assert_eq!(refused(c"/etc"), "exec: \"/etc\": is a directory: permission denied");
         assert!(program(c"sh", Some(b"/nope:/bin")).unwrap().to_bytes().ends_with(b"/sh"));
     }
 
