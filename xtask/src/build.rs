@@ -48,6 +48,21 @@ pub fn build_static(target: &Path) -> Result<PathBuf> {
     Ok(dir.join(triple).join("static"))
 }
 
+/// Builds the runtime alone, as it is shipped, and returns its path.
+pub fn runtime() -> Result<PathBuf> {
+    packages::ensure(packages::BUILD)?;
+    let triple = host_triple()?;
+    let dir = target_dir().join("static");
+    shell::run(
+        shell::cargo()
+            .args(["build", "--quiet", "--locked", "--profile", "static", "--target", &triple])
+            .args(["-p", "runtime", "--bins", "--target-dir"])
+            .arg(&dir)
+            .env("RUSTFLAGS", "-C target-feature=+crt-static"),
+    )?;
+    Ok(dir.join(triple).join("static/belljar-runtime"))
+}
+
 fn build_dynamic(target: &Path, profile: Profile) -> Result<PathBuf> {
     let mut cargo = shell::cargo();
     cargo.args(["build", "--quiet", "--locked", "-p", "daemon", "-p", "cli", "--bins"]);

@@ -7,6 +7,7 @@
 mod bench;
 mod build;
 mod check;
+mod conformance;
 mod demo;
 mod fuzz;
 mod images;
@@ -30,6 +31,8 @@ cargo xtask <command>
   check                  formatting, clippy, architecture, unit tests, docs
   bench [SECTION...]     Belljar and a private real Docker, alternating; writes docs/performance.md
   bench runtime          belljar-runtime, runc, crun and the kernel's own price; writes docs/performance-runtime.md
+  conformance [SECTION]  the runtime under Docker, Podman and containerd, and beside runc and crun; writes docs/conformance.md
+                         (`cargo xtask conformance help` names the sections)
   fuzz [SECONDS]         builds and runs every fuzz target (default 10 s each)
   images                 builds the test images into target/test-images/
   packages               names (and as root installs) the Debian packages that tests and bench need
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Some("test") => test::run(rest),
         Some("check") => check::run(rest),
         Some("bench") => bench::run(rest),
+        Some("conformance") => conformance::run(rest),
         Some("fuzz") => fuzz::run(rest),
         Some("images") => images::run(rest),
         Some("packages") => packages::run(rest),

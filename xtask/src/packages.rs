@@ -56,6 +56,26 @@ pub const BENCH: &[Need] = &[
 pub const BENCH_RUNTIME: &[Need] =
     &[("crun", "crun"), ("strace", "strace"), ("time", "time"), ("unshare", "util-linux")];
 
+/// Needed by `conformance`: the engines that take a runtime, and the runtimes that ours is compared with.
+pub const CONFORMANCE: &[Need] = &[
+    ("dockerd", "docker.io"),
+    ("docker", "docker.io"),
+    ("docker-init", "docker.io"),
+    ("tini", "tini"),
+    ("containerd", "containerd"),
+    ("ctr", "containerd"),
+    ("podman", "podman"),
+    ("/usr/lib/podman/netavark", "netavark"),
+    ("conmon", "conmon"),
+    ("runc", "runc"),
+    ("crun", "crun"),
+    ("iptables", "iptables"),
+    ("ip", "iproute2"),
+    ("unshare", "util-linux"),
+    ("script", "bsdutils"),
+    ("busybox", "busybox-static"),
+];
+
 /// Installs (as root) or names what is missing of `needs`.
 pub fn ensure(needs: &[Need]) -> Result<()> {
     let mut missing: Vec<&str> = needs
@@ -97,7 +117,7 @@ fn present(program: &str) -> bool {
 
 /// `cargo xtask packages`.
 pub fn run(_args: &[String]) -> Result<()> {
-    for needs in [BUILD, FUZZ, TEST, LAB, BENCH] {
+    for needs in [BUILD, FUZZ, TEST, LAB, BENCH, CONFORMANCE] {
         ensure(needs)?;
     }
     println!("every package is there");

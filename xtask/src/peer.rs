@@ -22,39 +22,66 @@ pub struct Peer {
 impl Peer {
     /// Starts Debian's dockerd with a containerd of its own.
     pub fn docker() -> Result<Self> {
-        let mut peer = Self::prepare("docker")?;
-        let config = format!(
-            "version = 2\nroot = \"{0}/ctrd-root\"\nstate = \"{0}/ctrd-state\"\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\n  address = \"{0}/containerd.sock\"\n",
-            peer.dir.display()
-        );
-        fs::write(peer.dir.join("containerd.toml"), config)?;
+        Self::docker_with("docker", &[], &[])
+    }
+
+    /// Starts Debian's dockerd with more options; `shell` are commands that run first, in a mount namespace of the engine's own.
+    pub fn docker_with(name: &'static str, options: &[&str], shell: &[&str]) -> Result<Self> {
+        let mut peer = Self::prepare(name)?;
         fs::write(peer.dir.join("daemon.json"), "{}")?;
         let text = |name: &str| peer.dir.join(name).display().to_string();
-        let (toml, ctrd, host) = (text("containerd.toml"), text("containerd.sock"), peer.host());
+        let (ctrd, host) = (text("containerd.sock"), peer.host());
         let (data, run, pid, json) =
             (text("data"), text("run"), text("dockerd.pid"), text("daemon.json"));
-        peer.spawn("containerd", &["containerd", "-c", &toml])?;
-        peer.wait_for_socket("containerd.sock")?;
-        peer.spawn(
-            "dockerd",
-            &[
-                "dockerd",
-                "-H",
-                &host,
-                "--containerd",
-                &ctrd,
-                "--data-root",
-                &data,
-                "--exec-root",
-                &run,
-                "--pidfile",
-                &pid,
-                "--config-file",
-                &json,
-            ],
-        )?;
+        peer.start_containerd(shell)?;
+        let namespace = format!("--mount=/proc/{}/ns/mnt", peer.processes[0].id());
+        let mut words = vec!["nsenter", &namespace];
+        words.extend(["dockerd", "-H", &host, "--containerd", &ctrd, "--data-root", &data]);
+        words.extend(["--exec-root", &run, "--pidfile", &pid, "--config-file", &json]);
+        words.extend(options);
+        peer.spawn("dockerd", &words)?;
         peer.wait_until_it_answers()?;
         Ok(peer)
+    }
+
+    /// Starts Debian's containerd alone.
+    pub fn containerd(name: &'static str) -> Result<Self> {
+        let mut peer = Self::prepare(name)?;
+        peer.start_containerd(&[])?;
+        Ok(peer)
+    }
+
+    /// Makes the directory and the network namespace for an engine without a daemon.
+    pub fn bare(name: &'static str) -> Result<Self> {
+        Self::prepare(name)
+    }
+
+    fn start_containerd(&mut self, shell: &[&str]) -> Result<()> {
+        let config = format!(
+            "version = 2\nroot = \"{0}/ctrd-root\"\nstate = \"{0}/ctrd-state\"\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\n  address = \"{0}/containerd.sock\"\n",
+            self.dir.display()
+        );
+        let toml = self.dir.join("containerd.toml");
+        fs::write(&toml, config)?;
+        let toml = toml.display().to_string();
+        if shell.is_empty() {
+            self.spawn("containerd", &["containerd", "-c", &toml])?;
+        } else {
+            let script = format!("{}; exec containerd -c '{toml}'", shell.join("; "));
+            let words = ["unshare", "--mount", "--propagation", "slave", "sh", "-ec", &script];
+            self.spawn("containerd", &words)?;
+        }
+        self.wait_for_socket("containerd.sock")
+    }
+
+    /// Returns the directory of everything that the engine writes.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Returns the words that lead a command into the engine's network namespace.
+    pub fn entry(&self) -> Vec<String> {
+        vec!["nsenter".into(), format!("--net=/run/netns/{}", self.namespace)]
     }
 
     /// Starts Belljar.

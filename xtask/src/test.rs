@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 
 use crate::build::{self, Profile};
 use crate::summary::Summary;
-use crate::{check, fuzz, images, lab, packages, shell};
+use crate::{check, conformance, fuzz, images, lab, packages, shell};
 
 /// How long each fuzz target runs.
 const FUZZ_SECONDS: u32 = 10;
@@ -34,6 +34,7 @@ pub fn run(args: &[String]) -> Result<()> {
     }
     privileged(&mut summary, filter.map(String::as_str))?;
     if filter.is_none() {
+        conformance::short(&mut summary)?;
         summary.step("fuzz targets", fuzz::all(FUZZ_SECONDS));
         packages::ensure(packages::LAB)?;
         let in_guests = lab::reduced(&mut summary)?;
