@@ -446,8 +446,9 @@ fn no_directory(op: &MountOp, errno: Errno) -> InitFailure {
     match (&op.source, errno) {
         (Source::New { kind, .. }, Errno::LOOP | Errno::NOTDIR) if op.links == Links::Refuse => {
             let kind = kind.to_string_lossy();
+            let label = &op.label;
             InitFailure::sentence(format!(
-                "filesystem {kind:?} must be mounted on ordinary directory"
+                "{label}: filesystem {kind:?} must be mounted on ordinary directory"
             ))
         }
         _ => InitFailure::new(op.label.clone(), errno),
