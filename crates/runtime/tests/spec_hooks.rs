@@ -136,7 +136,7 @@ fn privileged_a_failing_start_container_hook_fails_start() {
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("error running startContainer hook #0"), "{text}");
-    bench.wait_for_status("stopped");
+    assert_eq!(bench.state()["status"], "stopped");
     assert!(!bench.output().lines().any(|line| line == "program"), "{}", bench.output());
     assert!(bench.run(&["delete", &bench.id]).status.success());
     assert_eq!(kinds(&bench).last().unwrap(), "poststop");

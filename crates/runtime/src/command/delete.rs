@@ -76,7 +76,7 @@ pub(super) fn teardown(dir: &Dir, record: &Record) -> Result<()> {
 }
 
 /// With a pid namespace of its own the end of the first process ends all others; waiting for it is one poll(2).
-fn kill_first(record: &Record) {
+pub(super) fn kill_first(record: &Record) {
     let Ok(pid) = u32::try_from(record.pid) else { return };
     if pid == 0 {
         return;

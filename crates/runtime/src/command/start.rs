@@ -43,7 +43,8 @@ pub(super) fn run(globals: &Globals, parsed: &Parsed) -> Result<u8> {
             let report = dir.open_report()?;
             let fifo = dir.release()?;
             if let Some(report) = report {
-                listen(report)?;
+                // "Stop the container": whoever hears of the failure may delete it at once.
+                listen(report).inspect_err(|_| delete::kill_first(&record))?;
             }
             wait_for_program(&fifo, &record);
         }
