@@ -208,6 +208,11 @@ fn validate_namespaces(linux: &Linux) -> Result<()> {
     if mapped && !user {
         return invalid("uid and gid mappings without a user namespace");
     }
+    if let Some(clock) =
+        linux.time_offsets.keys().find(|clock| !matches!(clock.as_str(), "monotonic" | "boottime"))
+    {
+        return invalid(format!("linux.timeOffsets: there is no clock {clock:?} to set"));
+    }
     if !linux.time_offsets.is_empty() && !has_new_namespace(linux, NamespaceKind::Time) {
         return invalid("time offsets specified, but no time namespace");
     }

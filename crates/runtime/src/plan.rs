@@ -159,6 +159,12 @@ pub(crate) fn operations(spec: &Spec, request: &Request<'_>) -> Result<Vec<Op>> 
     let linux = spec.linux.as_ref().ok_or_else(|| Error::Config("linux must be set".into()))?;
     let mut ops = Vec::with_capacity(spec.mounts.len() + 24);
     let shares_mounts = !config::has_namespace(linux, NamespaceKind::Mount);
+    if request.no_pivot
+        && matches!(propagation(&linux.rootfs_propagation), Some((_, Propagation::Private)))
+    {
+        let text = "rootfsPropagation of [r]private is not safe without pivot_root";
+        return Err(Error::Config(text.into()));
+    }
     if shares_mounts {
         shared_mounts(spec, linux, request, &mut ops)?;
     } else {

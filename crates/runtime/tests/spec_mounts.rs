@@ -385,3 +385,77 @@ fn privileged_a_mapping_of_all_reaches_the_mounts_beneath() {
     drop(nested);
     bench.assert_nothing_left();
 }
+
+#[test]
+fn privileged_long_parameters_of_an_overlay() {
+    let Some(mut bench) =
+        Bench::new("overlay", &["sh", "-c", "cat /m/f; cat /proc/self/mountinfo"])
+    else {
+        return;
+    };
+    let mut lower = Vec::new();
+    for number in 0..8 {
+        let path = bench.dir.path().join(format!("a-layer-with-a-name-of-some-length-{number}"));
+        fs::create_dir(&path).unwrap();
+        lower.push(path.display().to_string());
+    }
+    fs::write(format!("{}/f", lower[7]), "deepest\n").unwrap();
+    let lower = format!("lowerdir={}", lower.join(":"));
+    assert!(lower.len() > 300);
+    bench.add_mount(json!({ "destination": "/m", "type": "overlay", "source": "overlay", "options": [lower, "nodev", "nosymfollow", "private"] }));
+    let (code, out, err) = bench.foreground();
+    assert_eq!(code, 0, "{err}");
+    assert!(out.starts_with("deepest\n"), "{out}");
+    let found = attributes(&out, "/m");
+    assert!(
+        ["nodev", "nosymfollow"].iter().all(|word| found.iter().any(|f| f == word)),
+        "{found:?}"
+    );
+    bench.assert_nothing_left();
+}
+
+/// Every option that `features` names is taken, by a mount that it makes sense for.
+#[test]
+fn privileged_every_option_of_the_features_is_taken() {
+    let Some(mut bench) = Bench::new("every", &["true"]) else { return };
+    let output = bench.run(&["features"]);
+    let features: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let options = features["mountOptions"].as_array().unwrap().clone();
+    assert!(options.len() > 60, "{options:?}");
+    fs::create_dir(bench.bundle().join("data")).unwrap();
+    let good = bench.spec.clone();
+    for option in options {
+        let word = option.as_str().unwrap();
+        let mut mount = match word {
+            "bind" | "rbind" | "src-nofollow" | "dest-nofollow" | "idmap" | "ridmap" => {
+                json!({ "destination": "/m", "type": "bind", "source": "data", "options": ["bind", word] })
+            }
+            "remount" => json!({ "destination": "/dev", "options": [word, "bind", "nosuid"] }),
+            _ => json!({ "destination": "/m", "type": "tmpfs", "source": "x", "options": [word] }),
+        };
+        if word.ends_with("idmap") {
+            mount["uidMappings"] = maps(5000);
+            mount["gidMappings"] = maps(5000);
+        }
+        bench.spec = good.clone();
+        bench.add_mount(mount);
+        let (code, _, err) = bench.foreground();
+        assert_eq!((code, err.as_str()), (0, ""), "{word}");
+    }
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn privileged_a_copied_tmpfs_can_be_read_only() {
+    let Some(mut bench) = Bench::new("copyro", &["sh", "-c", "cat /etc/passwd; echo x > /etc/new"])
+    else {
+        return;
+    };
+    bench.add_mount(
+        json!({ "destination": "/etc", "type": "tmpfs", "options": ["tmpcopyup", "ro"] }),
+    );
+    let (_, out, err) = bench.foreground();
+    assert!(out.starts_with("root:x:0"), "{out} {err}");
+    assert!(err.contains("Read-only file system"), "{err}");
+    bench.assert_nothing_left();
+}

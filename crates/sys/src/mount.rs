@@ -3,15 +3,15 @@
 //! A mount is made detached with its final attributes, then attached onto an open target. Nothing is looked up by name in between,
 //! and there is no second "remount" pass.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use bitflags::bitflags;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags,
-    UnmountFlags,
+    FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MountFlags, MoveMountFlags,
+    OpenTreeFlags, UnmountFlags,
 };
 
 bitflags! {
@@ -218,6 +218,51 @@ pub fn new_file_system(
     let attributes =
         MountAttrFlags::from_bits_retain(u32::try_from(attributes.bits()).unwrap_or(0));
     rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+}
+
+/// Tells whether a parameter is longer than fsconfig(2) takes (255 bytes), so that only [`mount_onto`] is left: overlay has such ones.
+#[must_use]
+pub fn is_too_long(params: &[Param<'_>]) -> bool {
+    params.iter().any(|param| param.value.is_some_and(|value| value.count_bytes() > 255))
+}
+
+/// mount(2) of a new file system onto the open directory `target`, with all parameters in one text of at most a page.
+///
+/// # Errors
+/// Those of mount(2).
+pub fn mount_onto(
+    target: impl AsFd,
+    kind: &CStr,
+    source: Option<&CStr>,
+    params: &[Param<'_>],
+    attributes: Attr,
+) -> Result<(), Errno> {
+    let mut data = Vec::new();
+    for param in params {
+        if !data.is_empty() {
+            data.push(b',');
+        }
+        data.extend(param.key.to_bytes());
+        if let Some(value) = param.value {
+            data.push(b'=');
+            data.extend(value.to_bytes());
+        }
+    }
+    let data = CString::new(data).map_err(|_| Errno::INVAL)?;
+    let mut flags = MountFlags::empty();
+    for (attribute, flag) in [
+        (Attr::RDONLY, MountFlags::RDONLY),
+        (Attr::NOSUID, MountFlags::NOSUID),
+        (Attr::NODEV, MountFlags::NODEV),
+        (Attr::NOEXEC, MountFlags::NOEXEC),
+        (Attr::NOATIME, MountFlags::NOATIME),
+        (Attr::STRICTATIME, MountFlags::STRICTATIME),
+        (Attr::NODIRATIME, MountFlags::NODIRATIME),
+    ] {
+        flags.set(flag, attributes.contains(attribute));
+    }
+    let path = format!("/proc/self/fd/{}", target.as_fd().as_raw_fd());
+    rustix::mount::mount(source.unwrap_or(c"none"), path, kind, flags, &*data)
 }
 
 /// fspick(2) and `FSCONFIG_CMD_RECONFIGURE`: changes the parameters of the file system that `mount` is the root of (`mount -o remount`).

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use crate::clone::Namespaces;
 use crate::namespace::join;
@@ -110,15 +110,26 @@ pub fn move_to(name: &str, new_name: &str, target: BorrowedFd<'_>) -> Result<(),
     there.request(&[up]).map(drop).map_err(failed("set the device up"))
 }
 
-/// Sets the loopback device of this process's network namespace up.
+/// ioctl(2) `SIOCSIFFLAGS`: sets the loopback device of this process's network namespace up, netdevice(7).
 ///
 /// # Errors
-/// Those of rtnetlink(7); `ENODEV` where there is none.
+/// Those of socket(2) and ioctl(2); `ENODEV` where there is none.
 pub fn loopback_up() -> io::Result<()> {
-    // The kernel makes it first in every network namespace.
-    const LOOPBACK: i32 = 1;
-    let up = Message::new(RTM_NEWLINK, 0, &link_header(LOOPBACK, UP, UP));
-    Socket::open_route()?.request(&[up]).map(drop).map_err(|error| Cause::from(error).0)
+    let kind = rustix::net::SocketType::DGRAM;
+    let flags = rustix::net::SocketFlags::CLOEXEC;
+    // Any socket of the namespace will do.
+    let socket = rustix::net::socket_with(rustix::net::AddressFamily::UNIX, kind, flags, None)?;
+    let mut name = [0; libc::IFNAMSIZ];
+    for (to, from) in name.iter_mut().zip(b"lo") {
+        *to = from.cast_signed();
+    }
+    // IFF_UP, which has the value of [`UP`].
+    let flags = libc::__c_anonymous_ifr_ifru { ifru_flags: 1 };
+    let request = libc::ifreq { ifr_name: name, ifr_ifru: flags };
+    // SAFETY: `request` is a live ifreq with a terminated name; the kernel reads its name and flags.
+    // JUSTIFICATION: neither std nor rustix has the requests of netdevice(7).
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
+    Ok(crate::clone::check(libc::c_long::from(result)).map(drop)?)
 }
 
 fn socket_in(target: BorrowedFd<'_>) -> Result<Socket, DeviceError> {

@@ -226,21 +226,24 @@ impl<'a> Stage<'a> {
         {
             params.push(Param { key: c"mode", value: Some(mode) });
         }
-        let tree = match mount::new_file_system(
-            new.kind,
-            new.source.as_deref(),
-            &params,
-            new.attributes,
-        ) {
-            Err(Errno::PERM) if new.kind.as_c_str() == c"sysfs" => hosts_sysfs(new.attributes)?,
+        if mount::is_too_long(&params) {
+            return self.mount_long(op, new, &params, &target);
+        }
+        let source = new.source.as_deref();
+        // What is copied first is written.
+        let late = if copy { new.attributes & Attr::RDONLY } else { Attr::empty() };
+        let attributes = new.attributes - late;
+        let tree = match mount::new_file_system(new.kind, source, &params, attributes) {
+            Err(Errno::PERM) if new.kind.as_c_str() == c"sysfs" => hosts_sysfs(attributes)?,
             other => other?,
         };
-        for (recursive, change) in new.changes {
-            mount::set_attributes(&tree, *recursive, change)?;
-        }
         if copy {
             copy_up::copy(&target, &tree)?;
         }
+        if !late.is_empty() {
+            mount::set_attributes(&tree, false, &Change::set(late))?;
+        }
+        new.change(&tree)?;
         mount::attach(&tree, target)?;
         if op.links == Links::Refuse
             && ["proc", "sys"].iter().any(|name| op.target == Path::new(name))
@@ -248,6 +251,18 @@ impl<'a> Stage<'a> {
             self.kernel.push((op.target.clone(), tree));
         }
         Ok(())
+    }
+
+    fn mount_long(
+        &self,
+        op: &MountOp,
+        new: &NewMount<'_>,
+        params: &[Param<'_>],
+        target: &OwnedFd,
+    ) -> Result<(), Errno> {
+        mount::mount_onto(target, new.kind, new.source.as_deref(), params, new.attributes)?;
+        let root = self.root.as_ref().ok_or(Errno::BADF)?;
+        new.change(&inroot::open(root, &op.target, OFlags::PATH, Mode::empty())?)
     }
 
     /// Version 1: a tmpfs, a directory for each hierarchy, then read-only if that was asked.
@@ -496,6 +511,15 @@ struct NewMount<'a> {
     params: &'a [(CString, Option<CString>)],
     attributes: Attr,
     changes: &'a [(bool, Change<'static>)],
+}
+
+impl NewMount<'_> {
+    /// What can be set on a mount only once it is there.
+    fn change(&self, tree: &OwnedFd) -> Result<(), Errno> {
+        self.changes
+            .iter()
+            .try_for_each(|(recursive, change)| mount::set_attributes(tree, *recursive, change))
+    }
 }
 
 fn borrowed(params: &[(CString, Option<CString>)]) -> Vec<Param<'_>> {

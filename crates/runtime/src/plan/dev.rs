@@ -43,15 +43,17 @@ pub(super) fn plan(
     ops: &mut Vec<Op>,
 ) -> Result<()> {
     let is_hosts = |mount: &types::oci::runtime::Mount| {
-        let bind =
-            mount.kind == "bind" || mount.options.iter().any(|o| o == "bind" || o == "rbind");
+        let has = |word: &str| mount.options.iter().any(|option| option == word);
+        let bind = (mount.kind == "bind" || has("bind") || has("rbind")) && !has("remount");
         bind && sys::inroot::clean(Path::new(&mount.destination)) == Path::new("dev")
     };
-    if spec.mounts.iter().any(is_hosts) {
-        return Ok(());
-    }
+    let bound = spec.mounts.iter().any(is_hosts);
     let mut nodes: Vec<Node> = linux.devices.iter().map(configured).collect();
-    for (name, major, minor) in DEFAULT {
+    if bound {
+        // Nothing is made in a /dev of the host's.
+        nodes.retain(|node| !node.path.starts_with("dev"));
+    }
+    for (name, major, minor) in DEFAULT.into_iter().filter(|_| !bound) {
         let path = Path::new("dev").join(name);
         if nodes.iter().all(|node| node.path != path) {
             nodes.push(Node {
@@ -69,8 +71,12 @@ pub(super) fn plan(
     if host::is_confined(linux, request) {
         nodes.iter_mut().try_for_each(|node| bind_hosts(node, linux))?;
     }
-    ops.push(Op::Nodes(nodes));
-    ops.push(Op::Links);
+    if !nodes.is_empty() {
+        ops.push(Op::Nodes(nodes));
+    }
+    if !bound {
+        ops.push(Op::Links);
+    }
     Ok(())
 }
 

@@ -90,10 +90,10 @@ const fn all_access_time(value: Attr) -> Effect {
 /// Every option with a meaning of its own, in the order of the names; whatever is not here is for the file system. `features` shows this
 /// very table.
 #[rustfmt::skip]
-const TABLE: [(&str, Effect); 66] = {
+const TABLE: [(&str, Effect); 65] = {
     use Effect::{Bind, CopyUp, IdMap, None, NotAtime, RecursiveNotAtime, Remount, SourceNoFollow, Super, TargetNoFollow};
     [
-        ("acl", Super("posixacl")),
+        ("acl", None),
         ("async", Super("async")),
         ("atime", NotAtime(Attr::NOATIME)),
         ("bind", Bind { recursive: false }),
@@ -108,7 +108,6 @@ const TABLE: [(&str, Effect); 66] = {
         ("lazytime", Super("lazytime")),
         ("loud", None),
         ("mand", Super("mand")),
-        ("noacl", None),
         ("noatime", access_time(Attr::NOATIME)),
         ("nodev", set(Attr::NODEV)),
         ("nodiratime", set(Attr::NODIRATIME)),
@@ -327,7 +326,7 @@ mod tests {
     fn flags_of_file_systems_keep_the_kernels_name() {
         let options = parse("sync,acl,lazytime,iversion,noiversion,size=1k,remount");
         let names: Vec<&str> = options.data.iter().map(|(key, _)| key.as_str()).collect();
-        assert_eq!(names, ["sync", "posixacl", "lazytime", "size"]);
+        assert_eq!(names, ["sync", "lazytime", "size"]);
         assert!(options.remount);
     }
 }
