@@ -40,6 +40,8 @@ pub(crate) struct Globals {
     /// Whether that is in `XDG_RUNTIME_DIR`.
     in_runtime_dir: bool,
     systemd: bool,
+    /// Whether the container stays in the caller's cgroups.
+    no_cgroups: bool,
     /// `--rootless`: whether cgroups may be out of reach; `None` is "find out".
     rootless: Option<bool>,
 }
@@ -180,11 +182,11 @@ fn tell(program: &str, command: &Command, error: Error) -> Failure {
     }
 }
 
-/// Whether groups are made by systemd: runc says so with `--systemd-cgroup`, crun with `--cgroup-manager`.
+/// Whether groups are made by systemd: runc says so with `--systemd-cgroup`, crun with `--cgroup-manager`, where they may be made by nobody too.
 fn systemd(given: &Parsed) -> Result<bool> {
     match given.value("cgroup-manager") {
         None => Ok(given.is_on("systemd-cgroup")),
-        Some("cgroupfs") => Ok(false),
+        Some("cgroupfs" | "disabled") => Ok(false),
         Some("systemd") => Ok(true),
         Some(other) => Err(Error::Usage(format!("invalid cgroup-manager: {other}"))),
     }
@@ -215,7 +217,8 @@ fn globals(given: &Parsed) -> Result<Globals> {
         })?),
     };
     let systemd = systemd(given)?;
-    Ok(Globals { root, in_runtime_dir, systemd, rootless })
+    let no_cgroups = given.value("cgroup-manager") == Some("disabled");
+    Ok(Globals { root, in_runtime_dir, systemd, no_cgroups, rootless })
 }
 
 /// Makes a path absolute and takes `.` and `..` out of it without a look at the file system, as engines expect.

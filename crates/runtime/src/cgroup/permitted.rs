@@ -1,4 +1,4 @@
-//! The group of a container that must perhaps do without one: a user without privileges has cgroups only where someone has given him some.
+//! The group of a container that must or shall perhaps do without one: a user without privileges has cgroups only where someone has given him some.
 //!
 //! As with runc, a missing right is an error only if the configuration names the group or sets limits.
 
@@ -45,6 +45,20 @@ impl Draft {
             log::debug(&format!("device rules are left out: {}", types::Chain(&error)));
         }
         Ok(draft)
+    }
+
+    /// Makes none: the container stays in the groups of the caller.
+    ///
+    /// # Errors
+    /// [`Error::State`] if there are limits to be set.
+    pub(crate) fn without_group(cgroups: &Cgroups, resources: &Resources) -> Result<Self> {
+        let limits = settings(resources, cgroups.mode() == Mode::Unified)?;
+        match limits.iter().find(|setting| !setting.optional) {
+            Some(setting) => Err(without_group(setting)),
+            None => {
+                Ok(Self { group: Group::default(), made: None, scope: None, limits: Vec::new() })
+            }
+        }
     }
 
     fn bear(&self, refusal: CgroupError, named: bool, unified: bool) -> Result<()> {

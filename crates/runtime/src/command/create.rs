@@ -145,7 +145,8 @@ impl<'a> Creation<'a> {
             other => other.map_err(step("find the cgroup hierarchies"))?,
         };
         let own = || cgroups.group_of("self").map_err(step("find the own cgroup"));
-        let hierarchies = if standing.plans_inside() { own()? } else { Group::default() };
+        let foreign = standing.plans_inside() || globals.no_cgroups;
+        let hierarchies = if foreign { own()? } else { Group::default() };
         let dir = Dir::make(globals.root_for_new()?, id)?;
         let mut creation = Self {
             parsed,
@@ -168,6 +169,7 @@ impl<'a> Creation<'a> {
                 let annotations = &creation.spec.annotations;
                 Draft::make_scope(group, &scope::Request { place, id, annotations }, &resources)?
             }
+            None if globals.no_cgroups => Draft::without_group(&creation.cgroups, &resources)?,
             None if lenient => {
                 let named = creation.spec.linux.as_ref().map_or("", |linux| &linux.cgroups_path);
                 Draft::make_permitted(&creation.cgroups, named, id, &resources)?

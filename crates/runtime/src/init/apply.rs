@@ -365,9 +365,12 @@ impl<'a> Stage<'a> {
             return Ok(tree);
         }
         if self.proc.is_none() {
-            let own = mount::new_file_system(c"proc", Some(c"proc"), &[], Attr::empty())
-                .map_err(failed("make a private procfs"))?;
-            self.proc = Some(own);
+            let own = match mount::new_file_system(c"proc", Some(c"proc"), &[], Attr::empty()) {
+                // In a user namespace with the host's pid namespace: the root has not changed yet, so this is the host's.
+                Err(Errno::PERM) => host_proc(),
+                other => other,
+            };
+            self.proc = Some(own.map_err(failed("make a private procfs"))?);
         }
         self.proc.as_ref().ok_or_else(|| InitFailure::sentence("no procfs"))
     }
@@ -597,6 +600,11 @@ fn is_node(parent: &OwnedFd, name: &OsStr, node: &Node) -> Result<bool, Errno> {
     let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
     let same_device = node.kind == FileType::Fifo || stat.st_rdev == node.device;
     Ok(FileType::from_raw_mode(stat.st_mode) == node.kind && same_device)
+}
+
+fn host_proc() -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    verified_proc(rustix::fs::open(c"/proc", flags, Mode::empty())?)
 }
 
 /// Refuses a file that is not of procfs.
