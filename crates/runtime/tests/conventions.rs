@@ -224,3 +224,35 @@ fn privileged_a_link_at_proc_is_refused_in_known_words() {
         assert!(err.contains("must be mounted on ordinary directory"), "{err}");
     }
 }
+
+#[test]
+fn privileged_a_pidfd_goes_to_who_asks_for_it() {
+    use std::os::fd::AsFd;
+    let Some(mut bench) = Bench::new("pidfd", &["sleep", "60"]) else { return };
+    let path = bench.dir.path().join("pidfd.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let received = || {
+        let (stream, _) = listener.accept().unwrap();
+        let mut bytes = [0; 64];
+        let mut fds = Vec::new();
+        let length = sys::scm::receive(stream.as_fd(), &mut bytes, &mut fds).unwrap();
+        let fd = fds.into_iter().next().unwrap();
+        let number = std::os::fd::AsRawFd::as_raw_fd(&fd);
+        let info = fs::read_to_string(format!("/proc/self/fdinfo/{number}")).unwrap();
+        let pid =
+            info.lines().find_map(|line| line.strip_prefix("Pid:")).unwrap().trim().to_owned();
+        (String::from_utf8_lossy(&bytes[..length]).into_owned(), pid)
+    };
+    let socket = path.to_str().unwrap().to_owned();
+    assert!(bench.create(&["--pidfd-socket", &socket]).status.success(), "{}", bench.log());
+    let pid = bench.state()["pid"].to_string();
+    assert_eq!(received(), ("standard".to_owned(), pid));
+    assert!(bench.run(&["start", &bench.id]).status.success());
+    let output = bench.run(&["exec", "--pidfd-socket", &socket, &bench.id, "true"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(received().0, "setns");
+    assert!(bench.run(&["delete", "--force", &bench.id]).status.success());
+    bench.spec["annotations"] = json!({ "run.oci.pidfd_receiver": socket });
+    assert!(bench.create(&[]).status.success(), "{}", bench.log());
+    assert_eq!(received().1, bench.state()["pid"].to_string());
+}

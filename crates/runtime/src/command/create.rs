@@ -117,9 +117,6 @@ impl<'a> Creation<'a> {
     fn prepare(globals: &Globals, parsed: &'a Parsed) -> Result<Self> {
         let id = id(parsed)?;
         crate::state::check_id(id)?;
-        if parsed.value("pidfd-socket").is_some() {
-            return Err(Error::Unsupported("--pidfd-socket is not supported".into()));
-        }
         let preserve = parsed.number::<u32>("preserve-fds")?.unwrap_or(0);
         sys::clone::close_on_exec_from(preserve.saturating_add(3 + listen_fds()))
             .map_err(step("close inherited descriptors"))?;
@@ -283,6 +280,11 @@ impl<'a> Creation<'a> {
         self.assign_rdt(pid, &mut record)?;
         launched.talk(&Message::Ready, &listener, || self.runtime_hooks(pid))?;
         log::debug("init: closing the pipe to signal completion");
+        // crun's callers ask by an annotation.
+        let receiver = self.spec.annotations.get("run.oci.pidfd_receiver").map(String::as_str);
+        if let Some(path) = self.parsed.value("pidfd-socket").or(receiver) {
+            launched.send_pidfd(path, "standard")?;
+        }
         let resources = self.resources();
         self.draft_mut().limit_processes(&resources)?;
         if let Some(file) = self.parsed.value("pid-file") {

@@ -109,6 +109,9 @@ fn start(
         launch::joined(joins, pid_namespace.as_ref(), program, slave, &place, dir.state(record))?;
     launched.talk(&Message::Ready, &listener, || Ok(()))?;
     log::debug("setns_init: about to exec");
+    if let Some(path) = parsed.value("pidfd-socket") {
+        launched.send_pidfd(path, "setns")?;
+    }
     if let Some(file) = parsed.value("pid-file") {
         write_pid_file(Path::new(file), launched.pid.as_raw_nonzero().get())?;
     }
