@@ -115,10 +115,10 @@ impl Draft {
             return Ok(());
         }
         let kind = self.group.kind();
-        let domain = self.limits.iter().any(needs_a_domain);
+        let domain = self.limits.iter().find_map(needs_a_domain);
         let words = match kind.as_str() {
-            "domain invalid" if domain => "it is in an invalid state".to_owned(),
-            "threaded" | "domain threaded" if domain => format!("it is in {kind} mode"),
+            "domain invalid" if domain.is_some() => "it is in an invalid state".to_owned(),
+            "threaded" | "domain threaded" if domain.is_some() => format!("it is in {kind} mode"),
             // Without such limits a process may live there, as one of several threads of a domain above.
             "domain invalid" => {
                 let threaded = self.group.write("", "cgroup.type", "threaded");
@@ -127,7 +127,9 @@ impl Draft {
             _ => return Ok(()),
         };
         let path = self.group.unified().unwrap_or(std::path::Path::new(""));
-        let text = format!("cannot enter cgroupv2 {path:?} with domain controllers -- {words}");
+        let why = domain.and_then(|name| self.group.why_missing(name)).unwrap_or_default();
+        let text =
+            format!("cannot enter cgroupv2 {path:?} with domain controllers -- {words}: {why}");
         Err(Error::State(text))
     }
 
@@ -214,13 +216,13 @@ fn refuse_used(group: &Group) -> Result<()> {
     Ok(())
 }
 
-/// Tells whether a limit needs a controller that threaded groups do not have.
-fn needs_a_domain(setting: &Setting) -> bool {
+/// The controller of a limit, if it is one that threaded groups do not have.
+fn needs_a_domain(setting: &Setting) -> Option<&str> {
     let controller = match setting.controller {
         "" => setting.file.split('.').next().unwrap_or_default(),
         controller => controller,
     };
-    matches!(controller, "memory" | "io" | "hugetlb" | "rdma" | "misc")
+    matches!(controller, "memory" | "io" | "hugetlb" | "rdma" | "misc").then_some(controller)
 }
 
 /// runc's words.
@@ -363,8 +365,8 @@ fn check_usage(group: &Group, memory: &MemoryResources) -> Result<()> {
     Ok(())
 }
 
-/// Changes the limits of a running container; those of a scope in systemd first, which would put its own values back some day. If one
-/// is refused, those that were changed before it get their old values again.
+/// Changes the limits of a running container, and then tells systemd of those of a scope, which would put its own values back some
+/// day. If one is refused, those that were changed before it get their old values again.
 ///
 /// # Errors
 /// [`Error::Cgroup`]; [`Error::Config`] for limits that cannot be; [`Error::Step`] if systemd refuses.
@@ -379,15 +381,15 @@ pub fn update(group: &Group, unit: &str, resources: &Resources) -> Result<()> {
         check_usage(group, memory)?;
     }
     let list = settings_over(resources, group.is_version_2(), &present)?;
-    if !unit.is_empty() {
-        scope::update(unit, resources, group.is_version_2(), &present)?;
-    }
     if let Some(setting) = list.first().filter(|_| !group.exists()) {
         return Err(permitted::without_group(setting));
     }
     let old: Vec<Setting> = list.iter().filter_map(|setting| before(group, setting)).collect();
-    let list: Vec<&Setting> = list.iter().collect();
-    if let Err(error) = write_all(group, &list) {
+    let changed = write_all(group, &list.iter().collect::<Vec<_>>()).and_then(|()| match unit {
+        "" => Ok(()),
+        unit => scope::update(unit, resources, group.is_version_2(), &present),
+    });
+    if let Err(error) = changed {
         for setting in old.iter().rev() {
             let _ = write(group, setting);
         }

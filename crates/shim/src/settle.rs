@@ -19,6 +19,9 @@ impl Supervisor {
         if self.adopted_deadline().is_some() {
             self.ask_adopted();
         }
+        if self.memory.as_ref().is_some_and(|memory| memory.again().is_some()) {
+            self.look_at_memory();
+        }
         self.hear_initial_bytes();
         self.give_up_held_pipes(now);
         self.announce_execs(now);

@@ -168,7 +168,7 @@ impl Supervisor {
         }
     }
 
-    fn look_at_memory(&mut self) {
+    pub(crate) fn look_at_memory(&mut self) {
         if let Some(memory) = &mut self.memory
             && memory.look()
         {

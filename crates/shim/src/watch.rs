@@ -156,6 +156,7 @@ impl Supervisor {
             .chain(connections)
             .chain(self.adopted_deadline())
             .chain(self.memory_deadline())
+            .chain(self.memory.as_ref().and_then(OomWatch::again).map(|time| Instant::now() + time))
             .chain(self.unwanted_deadline())
             .chain(self.over_since.map(|at| at + UNWANTED))
             .min()

@@ -272,6 +272,13 @@ impl Group {
         self.unified().map(control::kind).unwrap_or_default()
     }
 
+    /// Says why the version 2 group does not have `controller`.
+    #[must_use]
+    pub fn why_missing(&self, controller: &str) -> Option<String> {
+        let place = self.places.iter().find(|place| place.is_unified())?;
+        Some(control::why_missing(&place.mount, &place.directory, controller))
+    }
+
     /// Says why no process may enter the group on version 2: one that has handed controllers on ("no internal processes",
     /// cgroups(7)), or one in an invalid state.
     #[must_use]

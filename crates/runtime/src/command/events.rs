@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::PollFd;
 use serde_json::{Value, json};
@@ -37,13 +37,19 @@ pub(super) fn run(globals: &Globals, parsed: &Parsed) -> Result<u8> {
     }
     let end = u32::try_from(record.pid).ok().and_then(|pid| sys::pidfd::open(pid).ok());
     let mut memory = OomWatch::open(&group).ok();
+    let mut told = Instant::now();
     loop {
-        wait(end.as_ref(), memory.as_ref(), interval)?;
+        let left = interval.saturating_sub(told.elapsed());
+        wait(end.as_ref(), memory.as_ref(), left)?;
         if memory.as_mut().is_some_and(OomWatch::look) {
             sink::out(&event(dir.id(), "oom", None));
         }
-        stats();
-        if dir.status(&record) == Status::Stopped {
+        let over = dir.status(&record) == Status::Stopped;
+        if over || told.elapsed() >= interval {
+            told = Instant::now();
+            stats();
+        }
+        if over {
             return Ok(0);
         }
     }
@@ -54,7 +60,8 @@ fn wait(end: Option<&OwnedFd>, memory: Option<&OomWatch>, interval: Duration) ->
     let end = end.map(|end| PollFd::new(end, PollFlags::IN));
     let mut fds: Vec<PollFd<'_>> =
         end.into_iter().chain(memory.and_then(OomWatch::watched)).collect();
-    sys::event::poll(&mut fds, Some(interval)).map_err(step("wait for events"))?;
+    let timeout = memory.and_then(OomWatch::again).map_or(interval, |again| again.min(interval));
+    sys::event::poll(&mut fds, Some(timeout)).map_err(step("wait for events"))?;
     Ok(())
 }
 

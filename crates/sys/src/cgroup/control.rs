@@ -35,6 +35,10 @@ fn lists(directory: &Path, file: &str, controller: &str) -> bool {
         .is_ok_and(|text| text.split_whitespace().any(|name| name == controller))
 }
 
+fn has_processes(group: &Path) -> bool {
+    fs::read_to_string(group.join("cgroup.procs")).is_ok_and(|text| !text.is_empty())
+}
+
 /// The kind of a group, `cgroup.type`: `domain`, `threaded`, `domain threaded` or `domain invalid`; empty for the root.
 pub(super) fn kind(directory: &Path) -> String {
     fs::read_to_string(directory.join("cgroup.type")).unwrap_or_default().trim().to_owned()
@@ -58,7 +62,8 @@ pub(super) fn why_missing(mount: &Path, directory: &Path, controller: &str) -> S
         return match write_file(&file, &format!("+{controller}")) {
             Ok(()) => format!("`{at}` has handed it on only now"),
             Err(error) => match error.errno() {
-                Some(Errno::BUSY) => {
+                // With processes of its own a group that hands on what threaded groups may have is one of them.
+                Some(Errno::BUSY | Errno::OPNOTSUPP | Errno::INVAL) if has_processes(group) => {
                     format!("`{at}` holds processes itself, so it cannot hand it on")
                 }
                 Some(Errno::OPNOTSUPP | Errno::INVAL) => {

@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd};
 
@@ -21,7 +22,13 @@ pub struct OomWatch {
     /// Version 1 tells of changes by an eventfd.
     notice: Option<OwnedFd>,
     counts: OomCounts,
+    /// How often to look again: version 1 tells of the want, before anything is killed.
+    again: u32,
 }
+
+/// How often and for how long version 1 is asked what became of a want of memory: a second in all.
+const LOOKS: u32 = 100;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
 
 impl OomWatch {
     /// Opens the counters. On version 1 this also asks for notices, `cgroup.event_control`.
@@ -34,7 +41,7 @@ impl OomWatch {
             Ok(file) => (file, None),
             Err(_) => open_version_1(directory)?,
         };
-        let mut watch = Self { file: Some(file), notice, counts: OomCounts::default() };
+        let mut watch = Self { file: Some(file), notice, counts: OomCounts::default(), again: 0 };
         watch.look();
         Ok(watch)
     }
@@ -54,18 +61,31 @@ impl OomWatch {
         let Some(file) = &self.file else { return false };
         if let Some(notice) = &self.notice {
             // It counts notices; reading takes them all.
-            let _ = rustix::io::read(notice, &mut [0u8; 8]);
+            self.again = match rustix::io::read(notice, &mut [0u8; 8]) {
+                Ok(_) => LOOKS,
+                Err(_) => self.again.saturating_sub(1),
+            };
         }
         let mut text = [0; 512];
         let Some(now) = file.read_at(&mut text, 0).ok().and_then(|count| parse(&text[..count]))
         else {
             // The cgroup is gone: what was read last is the last that anybody knows.
             self.file = None;
+            self.again = 0;
             return false;
         };
         let more = now.oom_kill > self.counts.oom_kill;
         self.counts = now;
+        if more {
+            self.again = 0;
+        }
         more
+    }
+
+    /// Returns after what time to look again without a notice, if at all.
+    #[must_use]
+    pub fn again(&self) -> Option<Duration> {
+        (self.again > 0).then_some(BETWEEN_LOOKS)
     }
 
     /// Returns what was read last.
