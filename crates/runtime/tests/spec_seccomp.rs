@@ -170,13 +170,14 @@ fn privileged_other_architectures_are_filtered_or_killed() {
         ("x32", native(0x4000_0000 | GETPPID), "SCMP_ARCH_X32"),
     ] {
         let Some(mut bench) = bench(name, &call) else { return };
+        // User Mode Linux, and kernels without the emulation, do not run calls of i386.
+        if name == "i386" && bench.foreground().0 != 0 {
+            testkit::skip("seccomp: this kernel has no calls of i386");
+            continue;
+        }
         let mut profile = profile("SCMP_ACT_ERRNO", json!({ "errnoRet": 77 }));
         bench.spec["linux"]["seccomp"] = profile.clone();
         let (code, _, _) = bench.foreground();
-        if code == 128 + 11 {
-            testkit::skip(&format!("{name}: this kernel does not run it"));
-            continue;
-        }
         assert_eq!(code, 128 + SIGSYS, "{name} is not in the profile");
         profile["architectures"] = json!(["SCMP_ARCH_X86_64", arch, "SCMP_ARCH_MIPS"]);
         bench.spec["linux"]["seccomp"] = profile;
