@@ -42,8 +42,8 @@ const GUESTS: &[Guest] = &[
     },
 ];
 
-/// The guest's kernel has no `numa_maps` (memoryPolicy).
-const SKIPS: usize = 1;
+/// The guest's kernel has no `numa_maps` (memoryPolicy) and no system calls of i386 (seccomp).
+const SKIPS: usize = 2;
 
 /// Runs both suites in every guest and returns how many skips are expected of them.
 pub fn run(summary: &mut Summary) -> Result<usize> {
