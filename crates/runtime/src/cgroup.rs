@@ -102,7 +102,10 @@ impl Draft {
         self.refuse_place()?;
         let limits = self.limits.iter().filter(|setting| setting.controller != "pids");
         write_all(&self.group, &limits.collect::<Vec<_>>())?;
-        devices::apply(&self.group, resources)?;
+        match devices::apply(&self.group, resources) {
+            Err(error) if crate::dbus::is_users() => permitted::without_devices(&error),
+            other => other?,
+        }
         Ok(self)
     }
 

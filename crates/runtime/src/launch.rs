@@ -331,6 +331,12 @@ fn move_devices(devices: &[(String, String)], joined: Option<OwnedFd>, pid: Pid)
 /// Says why the kernel makes no process in a group, where that is for the group's place in the tree.
 fn not_cloned(group: &Group, errno: Errno) -> Error {
     let what = "clone the container's process";
+    // A user may move a process only between groups of his own, cgroups(7): the runtime itself must be in one already.
+    if errno == Errno::ACCESS && group.unified().is_some() && !rustix::process::geteuid().is_root()
+    {
+        let hint = "the caller's own cgroup is another user's; `systemd-run --user --scope` starts a program in one of the user's";
+        return step(format!("{what} ({hint})"))(errno);
+    }
     match group.why_closed() {
         Some(why) if matches!(errno, Errno::BUSY | Errno::OPNOTSUPP) => {
             Error::State(format!("{what}: {why}"))
@@ -402,7 +408,7 @@ pub(crate) fn joined(
         CloneRequest { cgroup: directory.as_ref().map(AsFd::as_fd), ..CloneRequest::default() };
     let cloned = match clone_process(&request) {
         Err(errno @ (Errno::BUSY | Errno::OPNOTSUPP)) => place.beside_init(&request, errno),
-        other => other.map_err(step("clone the process")),
+        other => other.map_err(|errno| not_cloned(&place.group, errno)),
     };
     match cloned? {
         Cloned::Child { in_cgroup } => {

@@ -40,9 +40,8 @@ impl Draft {
         draft.refuse_place()?;
         let early = draft.limits.iter().filter(|setting| setting.controller != "pids");
         write_all(&draft.group, &early.collect::<Vec<_>>())?;
-        // Nodes cannot be made in a user namespace, and the nodes that are there are the user's to open anyway.
         if let Err(error) = devices::apply(&draft.group, resources) {
-            log::debug(&format!("device rules are left out: {}", types::Chain(&error)));
+            without_devices(&error);
         }
         Ok(draft)
     }
@@ -79,6 +78,11 @@ impl Draft {
     fn has(&self, controller: &str) -> bool {
         self.group.is_version_2() || self.group.places().iter().any(|place| place.has(controller))
     }
+}
+
+/// Nodes cannot be made in a user namespace, and the nodes that are there are the user's to open anyway.
+pub(super) fn without_devices(error: &Error) {
+    log::debug(&format!("device rules are left out: {}", types::Chain(error)));
 }
 
 /// runc's words.
