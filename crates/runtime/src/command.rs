@@ -20,8 +20,6 @@ mod wait;
 use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
 
-use types::Chain;
-
 use self::table::{COMMANDS, Command, GLOBAL};
 use crate::args::{self, Parsed, Words};
 use crate::error::{Error, Result};
@@ -69,6 +67,9 @@ impl Globals {
     }
 }
 
+/// What the program calls itself, whatever file it is started from: callers compare texts, and read `runc version`.
+const NAME: &str = "runc";
+
 /// How the program ends when it does not succeed.
 #[derive(Debug)]
 struct Failure {
@@ -84,7 +85,7 @@ impl Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self::new(1, crate::error::in_gos_words(&Chain(&error).to_string()))
+        Self::new(1, crate::error::message(&error))
     }
 }
 
@@ -104,8 +105,7 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(path: &str, words: &[String], protect: fn()) -> std::result::Result<u8, Failure> {
-    let program = Path::new(path).file_name().map_or(path.into(), |name| name.to_string_lossy());
-    let program = program.as_ref();
+    let program = NAME;
     let global = args::parse(GLOBAL, words, Words::First).map_err(|error| {
         sink::out(&format!("Incorrect Usage. {error}\n\n{}", help::of_program(program)));
         Failure::from(error)
@@ -282,7 +282,7 @@ mod tests {
             assert_eq!(dispatched(line).unwrap_err().code, 1, "{line}");
         }
         let failure = dispatched("run --bundle /nonexistent x").unwrap_err();
-        assert!(failure.message.starts_with("runtime run failed: "), "{failure:?}");
+        assert!(failure.message.starts_with("runc run failed: "), "{failure:?}");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::termios::{OptionalActions, Termios};
 
@@ -11,27 +12,47 @@ use crate::error::{Result, step};
 
 /// This program's terminal in raw mode; dropped, it is as it was.
 pub(crate) struct RawTerminal {
-    before: Option<Termios>,
+    terminal: Option<(OwnedFd, Termios)>,
 }
 
 impl RawTerminal {
-    /// Enters raw mode if standard input is a terminal.
+    /// Enters raw mode, if there is a terminal: one of the standard streams, else the controlling one.
     pub(crate) fn enter() -> Self {
-        let stdin = std::io::stdin();
-        let before = rustix::termios::tcgetattr(&stdin).ok();
-        if let Some(before) = &before {
+        let terminal = own_terminal().and_then(|fd| {
+            let before = rustix::termios::tcgetattr(&fd).ok()?;
             let mut raw = before.clone();
             raw.make_raw();
-            let _ = rustix::termios::tcsetattr(&stdin, OptionalActions::Now, &raw);
+            rustix::termios::tcsetattr(&fd, OptionalActions::Now, &raw).ok()?;
+            Some((fd, before))
+        });
+        Self { terminal }
+    }
+
+    /// Gives the container's terminal the size of this one.
+    pub(crate) fn give_size(&self, relay: &Relay) {
+        let Some((fd, _)) = &self.terminal else { return };
+        if let Ok(size) = rustix::termios::tcgetwinsize(fd) {
+            let _ = sys::pty::set_size(&relay.master, size.ws_row, size.ws_col);
         }
-        Self { before }
     }
 }
 
 impl Drop for RawTerminal {
     fn drop(&mut self) {
-        if let Some(before) = &self.before {
-            let _ = rustix::termios::tcsetattr(std::io::stdin(), OptionalActions::Now, before);
+        if let Some((fd, before)) = &self.terminal {
+            let _ = rustix::termios::tcsetattr(fd, OptionalActions::Now, before);
+        }
+    }
+}
+
+fn own_terminal() -> Option<OwnedFd> {
+    use rustix::stdio::{stderr, stdin, stdout};
+    let stream = [stderr(), stdout(), stdin()].into_iter().find(|fd| rustix::termios::isatty(fd));
+    match stream {
+        Some(fd) => rustix::io::fcntl_dupfd_cloexec(fd, 3).ok(),
+        None => {
+            let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY;
+            rustix::fs::open("/dev/tty", flags, Mode::empty()).ok()
         }
     }
 }
@@ -40,6 +61,9 @@ impl Drop for RawTerminal {
 #[derive(Debug)]
 pub(crate) struct Relay {
     master: OwnedFd,
+    /// What was read and the terminal has no room for yet. While there is some no more is read: a process that does not read, but
+    /// writes, must not stop the relay.
+    pending: Vec<u8>,
     input_open: bool,
     output_open: bool,
 }
@@ -49,38 +73,51 @@ impl Relay {
     /// carriage returns, as with runc.
     pub(crate) fn new(master: OwnedFd) -> Result<Self> {
         sys::pty::clear_onlcr(&master).map_err(step("set the terminal's modes"))?;
-        let relay = Self { master, input_open: true, output_open: true };
-        relay.copy_size();
-        Ok(relay)
+        let flags = rustix::fs::fcntl_getfl(&master).map_err(step("get the terminal's flags"))?;
+        rustix::fs::fcntl_setfl(&master, flags | OFlags::NONBLOCK)
+            .map_err(step("set the terminal's flags"))?;
+        Ok(Self { master, pending: Vec::new(), input_open: true, output_open: true })
     }
 
-    /// Gives the container's terminal the size of this program's.
-    pub(crate) fn copy_size(&self) {
-        if let Ok(size) = rustix::termios::tcgetwinsize(std::io::stdin()) {
-            let _ = sys::pty::set_size(&self.master, size.ws_row, size.ws_col);
-        }
+    fn wants(&self) -> PollFlags {
+        let mut wanted = PollFlags::empty();
+        wanted.set(PollFlags::IN, self.output_open);
+        wanted.set(PollFlags::OUT, !self.pending.is_empty());
+        wanted
+    }
+
+    fn reads_input(&self) -> bool {
+        self.input_open && self.pending.is_empty()
     }
 
     /// Adds what is waited for: the terminal, and standard input while it is open.
     pub(crate) fn add_to<'a>(&'a self, fds: &mut Vec<PollFd<'a>>) {
-        if self.output_open {
-            fds.push(PollFd::new(&self.master, PollFlags::IN));
+        if !self.wants().is_empty() {
+            fds.push(PollFd::new(&self.master, self.wants()));
         }
-        if self.input_open {
-            fds.push(PollFd::from_borrowed_fd(stdin_fd(), PollFlags::IN));
+        if self.reads_input() {
+            fds.push(PollFd::from_borrowed_fd(rustix::stdio::stdin(), PollFlags::IN));
         }
     }
 
     /// Moves what is ready; `events` are those of [`Relay::add_to`].
     pub(crate) fn pump(&mut self, events: &[PollFlags]) {
-        let mut events = events.iter();
-        let output = self.output_open.then(|| events.next()).flatten();
-        let input = self.input_open.then(|| events.next()).flatten();
-        if output.is_some_and(|events| !events.is_empty()) {
-            self.output_open = self.copy_output();
+        let mut events = events.iter().copied();
+        let terminal = if self.wants().is_empty() { None } else { events.next() }
+            .unwrap_or(PollFlags::empty());
+        let input =
+            self.reads_input().then(|| events.next()).flatten().unwrap_or(PollFlags::empty());
+        if terminal.contains(PollFlags::OUT) {
+            self.flush();
         }
-        if input.is_some_and(|events| !events.is_empty()) {
-            self.input_open = self.copy_input();
+        if self.output_open && !terminal.difference(PollFlags::OUT).is_empty() {
+            self.output_open = self.copy_output();
+            if !self.output_open {
+                self.pending.clear();
+            }
+        }
+        if !input.is_empty() {
+            self.read_input();
         }
     }
 
@@ -110,21 +147,25 @@ impl Relay {
         }
     }
 
-    fn copy_input(&self) -> bool {
+    fn read_input(&mut self) {
         let mut buffer = [0; 4096];
         let count = std::io::stdin().lock().read(&mut buffer).unwrap_or(0);
-        let mut rest = &buffer[..count];
-        while !rest.is_empty() {
-            match rustix::io::write(self.master.as_fd(), rest) {
-                Ok(written) => rest = &rest[written..],
+        self.input_open = count > 0;
+        self.pending.extend_from_slice(&buffer[..count]);
+        self.flush();
+    }
+
+    fn flush(&mut self) {
+        while !self.pending.is_empty() {
+            match rustix::io::write(self.master.as_fd(), &self.pending) {
+                Ok(written) => drop(self.pending.drain(..written)),
                 Err(Errno::INTR) => {}
-                Err(_) => return false,
+                Err(Errno::AGAIN) => return,
+                Err(_) => {
+                    self.pending.clear();
+                    self.input_open = false;
+                }
             }
         }
-        count > 0
     }
-}
-
-fn stdin_fd() -> rustix::fd::BorrowedFd<'static> {
-    rustix::stdio::stdin()
 }

@@ -43,6 +43,14 @@ pub enum Error {
         /// The cause.
         source: serde_json::Error,
     },
+    /// A `state.json` that this runtime has not written, or that was changed: nothing in it can be believed.
+    #[error("`{}` is not the state of this container: {why}", path.display())]
+    StateFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
     /// A step outside of the container failed.
     #[error("{step}")]
     Step {
@@ -88,9 +96,11 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
-            Error::Usage(_) | Error::InvalidId(_) | Error::Config(_) | Error::Json { .. } => {
-                Kind::Invalid
-            }
+            Error::Usage(_)
+            | Error::InvalidId(_)
+            | Error::Config(_)
+            | Error::Json { .. }
+            | Error::StateFile { .. } => Kind::Invalid,
             Error::NoContainer(_) => Kind::NotFound,
             Error::Exists | Error::State(_) | Error::NotRunning => Kind::Conflict,
             Error::Unsupported(_) => Kind::NotImplemented,
@@ -173,6 +183,11 @@ pub(crate) fn describe(errno: Errno) -> String {
         }
         _ => text.to_owned(),
     }
+}
+
+/// The whole message of an error, every link of it, in the words that clients compare.
+pub(crate) fn message(error: &Error) -> String {
+    in_gos_words(&types::Chain(error).to_string())
 }
 
 /// Turns `No such file or directory (os error 2)` at the end of a message into `no such file or directory`.

@@ -33,14 +33,6 @@ impl Launched {
         self.kept = true;
     }
 
-    /// `--pidfd-socket`: hands a descriptor of the process to whoever listens there, with runc's word for how it was made.
-    pub(crate) fn send_pidfd(&self, path: &str, how: &str) -> Result<()> {
-        let what = || format!("send the pidfd to `{path}`");
-        let socket = sys::scm::connect(path.as_ref()).map_err(step(what()))?;
-        sys::scm::send_all(socket.as_fd(), how.as_bytes(), &[self.pidfd.as_fd()])
-            .map_err(step(what()))
-    }
-
     /// Lets it go on.
     pub(crate) fn release(&self) -> Result<()> {
         self.channel.send(&Message::Continue).map_err(step("release the container's process"))

@@ -31,6 +31,7 @@ mod dbus;
 pub mod error;
 mod features;
 mod hooks;
+mod inherit;
 mod init;
 mod launch;
 mod log;

@@ -13,7 +13,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,10 @@ use sys::cgroup::{Group, Place};
 use types::oci::runtime::{Hooks, State, Status};
 
 use crate::error::{Error, Result, step};
+
+/// `CGROUP_SUPER_MAGIC` and `CGROUP2_SUPER_MAGIC`, statfs(2).
+const CGROUP_MAGIC: u64 = 0x0027_e0eb;
+const CGROUP2_MAGIC: u64 = 0x6367_7270;
 
 /// What is written down about a container.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -70,6 +74,32 @@ pub struct SavedPlace {
     directory: PathBuf,
 }
 
+impl SavedPlace {
+    /// Checks that the group is beneath its hierarchy, and that it is the one of the systemd unit if there is one.
+    fn believe(&self, unit: &str) -> std::result::Result<(), String> {
+        let directory = &self.directory;
+        let plain = |path: &Path| {
+            path.is_absolute()
+                && path
+                    .components()
+                    .all(|part| matches!(part, Component::RootDir | Component::Normal(_)))
+        };
+        let beneath = directory.starts_with(&self.mount) && *directory != self.mount;
+        if !plain(&self.mount) || !plain(directory) || !beneath {
+            return Err(format!("its cgroup is `{}`", directory.display()));
+        }
+        let scope = unit.is_empty()
+            || (unit.ends_with(".scope") && directory.file_name().is_some_and(|name| name == unit));
+        if scope { Ok(()) } else { Err(format!("its systemd unit is {unit:?}")) }
+    }
+
+    /// Tells whether the hierarchy is one of control groups.
+    fn is_cgroup(&self) -> bool {
+        rustix::fs::statfs(&self.mount)
+            .is_ok_and(|stat| matches!(stat.f_type.cast_unsigned(), CGROUP_MAGIC | CGROUP2_MAGIC))
+    }
+}
+
 impl From<&Place> for SavedPlace {
     fn from(place: &Place) -> Self {
         Self {
@@ -81,6 +111,20 @@ impl From<&Place> for SavedPlace {
 }
 
 impl Record {
+    /// Checks that what is going to be emptied and removed are control groups.
+    ///
+    /// # Errors
+    /// [`Error::State`] naming the directory.
+    pub fn check_group(&self) -> Result<()> {
+        match self.cgroup.iter().find(|place| !place.is_cgroup()) {
+            Some(place) => Err(Error::State(format!(
+                "`{}` of the container's state is no cgroup hierarchy",
+                place.mount.display()
+            ))),
+            None => Ok(()),
+        }
+    }
+
     /// Returns the container's cgroup.
     #[must_use]
     pub fn group(&self) -> Group {
@@ -293,24 +337,39 @@ impl Dir {
     /// Reads what [`Dir::save_draft`] has written, if it is whole.
     #[must_use]
     pub fn load_draft(&self) -> Option<Record> {
-        serde_json::from_slice(&fs::read(self.path.join(".state.json")).ok()?).ok()
+        let record = serde_json::from_slice(&fs::read(self.path.join(".state.json")).ok()?).ok()?;
+        self.believe(record).ok()
     }
 
     /// Reads `state.json`; `None` while the container is being created.
     ///
     /// # Errors
-    /// Those of reading; `Invalid` if it is damaged.
+    /// Those of reading; `Invalid` if it is damaged or of another container or runtime.
     pub fn load(&self) -> Result<Option<Record>> {
         let path = self.path.join("state.json");
-        match fs::read(&path) {
-            Ok(bytes) => {
-                let record = serde_json::from_slice(&bytes)
-                    .map_err(|source| Error::Json { path, source })?;
-                Ok(Some(record))
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(step(format!("read `{}`", path.display()))(error)),
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(step(format!("read `{}`", path.display()))(error)),
+        };
+        let record = serde_json::from_slice(&bytes)
+            .map_err(|source| Error::Json { path: path.clone(), source })?;
+        self.believe(record).map(Some).map_err(|why| Error::StateFile { path, why })
+    }
+
+    /// Checks that a record can be that of this container: what it names is going to be killed and removed.
+    fn believe(&self, record: Record) -> std::result::Result<Record, String> {
+        if record.oci_version.is_empty() {
+            return Err("it is of another runtime or version".into());
         }
+        if record.id != self.id {
+            return Err(format!("it is of {:?}", record.id));
+        }
+        if record.pid < 0 || (record.pid > 0 && record.start_ticks == 0) {
+            return Err(format!("its process is {}", record.pid));
+        }
+        record.cgroup.iter().try_for_each(|place| place.believe(&record.unit))?;
+        Ok(record)
     }
 
     /// Reads `state.json` of a container that has been created.
@@ -388,6 +447,40 @@ mod tests {
         let line = "7 (a) b) (c) S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 12345 9 9";
         let stat = parse_stat(line).unwrap();
         assert_eq!(stat, ProcessStat { state: 'S', start_ticks: 12345 });
+    }
+
+    fn place(mount: &str, directory: &str) -> SavedPlace {
+        SavedPlace { mount: mount.into(), directory: directory.into(), ..SavedPlace::default() }
+    }
+
+    fn record(id: &str) -> Record {
+        Record { id: id.into(), oci_version: "1.2.0".into(), ..Record::default() }
+    }
+
+    #[test]
+    fn a_record_of_others_is_not_believed() {
+        let dir = Dir { id: "x".into(), path: "/nonexistent/x".into() };
+        assert!(dir.believe(record("x")).is_ok());
+        let good = place("/sys/fs/cgroup", "/sys/fs/cgroup/a/x.scope");
+        let bad = [
+            Record { oci_version: String::new(), ..record("x") },
+            record("y"),
+            Record { pid: -1, ..record("x") },
+            Record { pid: 1, ..record("x") },
+            Record { cgroup: vec![place("/sys/fs/cgroup", "/sys/fs/cgroup")], ..record("x") },
+            Record { cgroup: vec![place("/sys/fs/cgroup", "/etc/a")], ..record("x") },
+            Record { cgroup: vec![place("/sys/fs/cgroup", "/sys/fs/cgroup/../x")], ..record("x") },
+            Record { cgroup: vec![place("", "a")], ..record("x") },
+            Record { cgroup: vec![good.clone()], unit: "sshd.service".into(), ..record("x") },
+            Record { cgroup: vec![good.clone()], unit: "y.scope".into(), ..record("x") },
+        ];
+        for record in bad {
+            let text = format!("{record:?}");
+            assert!(dir.believe(record).is_err(), "{text}");
+        }
+        let scoped = Record { cgroup: vec![good], unit: "x.scope".into(), ..record("x") };
+        assert!(dir.believe(scoped).is_ok());
+        assert!(!place("/tmp", "/tmp/x").is_cgroup());
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! `create` and `run`.
 
 use std::fs;
-use std::io::Write;
-use std::os::fd::OwnedFd;
+use std::io::{ErrorKind, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use sys::cgroup::{Cgroups, Group};
@@ -12,6 +12,7 @@ use super::{Globals, id, wait};
 use crate::args::{Opt, Parsed, number, switch, valued};
 use crate::cgroup::{self, Draft, path_for, scope};
 use crate::error::{Error, Result, step};
+use crate::inherit::{self, Inherited};
 use crate::init::Message;
 use crate::launch::{self, Kit, Launched, ListenerTarget};
 use crate::plan::{self, ProgramContext, Request};
@@ -56,7 +57,7 @@ pub(super) const RUN_OPTIONS: &[Opt] = &[
 
 /// `create`: everything up to the program, which waits for `start`.
 pub(super) fn create(globals: &Globals, parsed: &Parsed) -> Result<u8> {
-    let mut made = Creation::prepare(globals, parsed)?;
+    let mut made = Creation::prepare(globals, parsed, true)?;
     let fifo = made.dir().make_fifo()?;
     let (mut launched, _) = made.launch(Some(fifo), None)?;
     launched.release()?;
@@ -67,11 +68,14 @@ pub(super) fn create(globals: &Globals, parsed: &Parsed) -> Result<u8> {
 
 /// `run`: `create` and `start` in one, and unless detached the wait for its end.
 pub(super) fn run(globals: &Globals, parsed: &Parsed) -> Result<u8> {
-    let mut made = Creation::prepare(globals, parsed)?;
     let detached = parsed.is_on("detach");
+    let mut made = Creation::prepare(globals, parsed, detached)?;
     // Signals are taken before anything can end: a program that ends at once is not waited for in vain.
-    let mut foreground =
-        if detached { None } else { Some(wait::Foreground::prepare(made.inner_terminal()?)?) };
+    let mut foreground = if detached {
+        None
+    } else {
+        Some(wait::Foreground::prepare(made.terminal(), !parsed.is_on("no-subreaper"))?)
+    };
     let console = foreground.as_ref().and_then(wait::Foreground::console_socket).transpose()?;
     let (mut launched, mut record) = made.launch(None, console)?;
     foreground.as_mut().map_or(Ok(()), wait::Foreground::receive_terminal)?;
@@ -110,21 +114,24 @@ struct Creation<'a> {
     hierarchies: Group,
     /// Whether there was a process: then the hooks that follow a container's end are due, even if it never came to its program.
     launched: bool,
+    inherited: Inherited,
+    pidfd_socket: Option<OwnedFd>,
+    wrote_pid_file: bool,
     kept: bool,
 }
 
 impl<'a> Creation<'a> {
-    fn prepare(globals: &Globals, parsed: &'a Parsed) -> Result<Self> {
+    fn prepare(globals: &Globals, parsed: &'a Parsed, detached: bool) -> Result<Self> {
         let id = id(parsed)?;
         crate::state::check_id(id)?;
-        let preserve = parsed.number::<u32>("preserve-fds")?.unwrap_or(0);
-        sys::clone::close_on_exec_from(preserve.saturating_add(3 + listen_fds()))
-            .map_err(step("close inherited descriptors"))?;
-        let bundle = parsed.value("bundle").unwrap_or(".");
-        let bundle = Path::new(bundle)
-            .canonicalize()
-            .map_err(step(format!("find the bundle `{bundle}`")))?;
-        let spec = config::load(&bundle, config_name(parsed))?;
+        let inherited = Inherited::take(parsed, true)?;
+        let bundle = bundle(parsed)?;
+        let spec = load(&bundle, config_name(parsed))?;
+        let terminal = spec.process.as_ref().is_some_and(|process| process.terminal);
+        inherit::check_terminal(parsed, terminal, detached)?;
+        // crun's callers ask by an annotation.
+        let receiver = spec.annotations.get("run.oci.pidfd_receiver").map(String::as_str);
+        let pidfd_socket = inherit::connect_pidfd_socket(parsed.text("pidfd-socket").or(receiver))?;
         let standing = Standing::find();
         if standing.is_unprivileged() {
             rootless::check(&spec)?;
@@ -158,6 +165,9 @@ impl<'a> Creation<'a> {
             standing,
             hierarchies,
             launched: false,
+            inherited,
+            pidfd_socket,
+            wrote_pid_file: false,
             kept: false,
         };
         let (group, resources) = (creation.cgroups.group(&path), creation.resources());
@@ -199,10 +209,8 @@ impl<'a> Creation<'a> {
         resources.unwrap_or_default()
     }
 
-    /// Tells whether `run` itself is the terminal's other end.
-    fn inner_terminal(&self) -> Result<bool> {
-        let terminal = self.spec.process.as_ref().is_some_and(|process| process.terminal);
-        Ok(terminal && self.parsed.value("console-socket").is_none())
+    fn terminal(&self) -> bool {
+        self.spec.process.as_ref().is_some_and(|process| process.terminal)
     }
 
     fn hooks(&self) -> Hooks {
@@ -215,13 +223,9 @@ impl<'a> Creation<'a> {
         let context = ProgramContext {
             id: self.dir().id().to_owned(),
             new_keyring: !self.parsed.is_on("no-new-keyring"),
-            preserve_fds: self
-                .parsed
-                .number::<u32>("preserve-fds")?
-                .unwrap_or(0)
-                .saturating_add(listen_fds()),
-            listen_fds: listen_fds(),
             keeps_groups: plan::keeps_groups(&self.spec.annotations),
+            preserve_fds: self.inherited.all,
+            listen_fds: self.inherited.sockets,
             start_hooks: self.hooks().start_container,
             joins: false,
             new_user,
@@ -280,15 +284,12 @@ impl<'a> Creation<'a> {
         self.assign_rdt(pid, &mut record)?;
         launched.talk(&Message::Ready, &listener, || self.runtime_hooks(pid))?;
         log::debug("init: closing the pipe to signal completion");
-        // crun's callers ask by an annotation.
-        let receiver = self.spec.annotations.get("run.oci.pidfd_receiver").map(String::as_str);
-        if let Some(path) = self.parsed.value("pidfd-socket").or(receiver) {
-            launched.send_pidfd(path, "standard")?;
-        }
         let resources = self.resources();
         self.draft_mut().limit_processes(&resources)?;
-        if let Some(file) = self.parsed.value("pid-file") {
+        inherit::send_pidfd(self.pidfd_socket.as_ref(), "standard", launched.pidfd.as_fd())?;
+        if let Some(file) = self.parsed.text("pid-file") {
             write_pid_file(Path::new(file), pid)?;
+            self.wrote_pid_file = true;
         }
         record.pid = pid;
         record.start_ticks = process_stat(pid)
@@ -326,16 +327,9 @@ impl<'a> Creation<'a> {
     }
 
     fn console_socket(&self, terminal: bool, inner: Option<OwnedFd>) -> Result<Option<OwnedFd>> {
-        match (terminal, self.parsed.value("console-socket")) {
-            (true, Some(path)) => connect_console(path).map(Some),
-            (true, None) if inner.is_some() => Ok(inner),
-            (true, None) => Err(Error::Usage(
-                "cannot allocate tty if runc will detach without setting console socket".into(),
-            )),
-            (false, Some(_)) => Err(Error::Usage(
-                "cannot use console socket if runc will not detach or allocate tty".into(),
-            )),
-            (false, None) => Ok(None),
+        match self.parsed.text("console-socket") {
+            Some(path) if terminal => connect_console(path).map(Some),
+            _ => Ok(inner),
         }
     }
 
@@ -405,7 +399,7 @@ impl Drop for Creation<'_> {
         if let Some((rootfs, id)) = &self.root {
             let _ = root_mount::remove(rootfs, *id);
         }
-        if let Some(file) = self.parsed.value("pid-file") {
+        if let Some(file) = self.parsed.text("pid-file").filter(|_| self.wrote_pid_file) {
             let _ = fs::remove_file(file);
         }
         let Some(dir) = self.dir.take() else { return };
@@ -429,10 +423,20 @@ pub(super) fn tell_of_filter(program: Option<&plan::Program>) {
     }
 }
 
-/// How many sockets systemd has passed on, sd_listen_fds(3).
-fn listen_fds() -> u32 {
-    let count = std::env::var("LISTEN_FDS").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
-    if count > 1024 { 0 } else { count }
+/// The bundle's directory without symbolic links.
+fn bundle(parsed: &Parsed) -> Result<PathBuf> {
+    let given = parsed.text("bundle").unwrap_or(".");
+    Path::new(given).canonicalize().map_err(step(format!("chdir {given}")))
+}
+
+/// Reads the bundle's configuration; that there is none is said in runc's words.
+fn load(bundle: &Path, name: &str) -> Result<Spec> {
+    config::load(bundle, name).map_err(|error| match error {
+        Error::Step { source, .. } if source.kind() == ErrorKind::NotFound => {
+            Error::Config(format!("JSON specification file {name} not found"))
+        }
+        other => other,
+    })
 }
 
 /// The configuration's file, seen from the bundle: crun's `--config`.
@@ -456,7 +460,7 @@ pub(super) fn connect_console(path: &str) -> Result<OwnedFd> {
         .map_err(step(format!("connect to the console socket `{path}`")))
 }
 
-/// Writes a pid, complete or not at all: engines watch for the file.
+/// Writes a pid, complete or not at all: engines watch for the file. A link that was put in the draft's place is not followed.
 pub(super) fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let draft = path.with_file_name(format!(".{name}"));

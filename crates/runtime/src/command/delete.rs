@@ -48,6 +48,7 @@ pub(super) fn run(globals: &Globals, parsed: &Parsed) -> Result<u8> {
 
 /// Ends every process, removes the group and the directory, and runs the `poststop` hooks.
 pub(super) fn teardown(dir: &Dir, record: &Record) -> Result<()> {
+    record.check_group()?;
     let group = record.group();
     kill_first(record);
     if group.exists() {

@@ -20,7 +20,7 @@ pub(super) const SPEC_OPTIONS: &[Opt] = &[
 pub(super) fn version(program: &str) -> String {
     let version = env!("CARGO_PKG_VERSION");
     let commit = option_env!("BELLJAR_COMMIT").unwrap_or(version);
-    format!("{program} version {version}\ncommit: {commit}\nspec: {SPEC_VERSION}\n")
+    format!("{program} version {version}+belljar\ncommit: {commit}\nspec: {SPEC_VERSION}\n")
 }
 
 /// Prints what this runtime can do (OCI runtime-spec features.md).

@@ -1,6 +1,6 @@
 //! `exec`: another process in a running container.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
@@ -12,6 +12,7 @@ use super::create::{connect_console, tell_of_filter, write_pid_file};
 use super::{Globals, id, wait};
 use crate::args::{Opt, Parsed, number, switch, valued};
 use crate::error::{Error, Result, step};
+use crate::inherit::{self, Inherited};
 use crate::init::Message;
 use crate::launch::{self, ListenerTarget};
 use crate::plan::{self, Join, ProgramContext};
@@ -63,32 +64,36 @@ pub(super) fn run(globals: &Globals, parsed: &Parsed) -> Result<u8> {
         }
         _ => {}
     }
-    let preserve = parsed.number::<u32>("preserve-fds")?.unwrap_or(0);
-    sys::clone::close_on_exec_from(preserve.saturating_add(3))
-        .map_err(step("close inherited descriptors"))?;
+    let inherited = Inherited::take(parsed, false)?;
     let spec = config::load(&record.bundle, &record.config)?;
     let process = process(parsed, &spec)?;
-    start(parsed, &dir, &record, &spec, &process).map_err(|error| match error {
+    let pidfd_socket = inherit::connect_pidfd_socket(parsed.text("pidfd-socket"))?;
+    let request = Request { parsed, spec: &spec, process: &process, inherited, pidfd_socket };
+    start(&request, &dir, &record).map_err(|error| match error {
         // runc's words, which clients compare.
         Error::Init { source } => Error::Exec { source },
         other => other,
     })
 }
 
-fn start(
-    parsed: &Parsed,
-    dir: &Dir,
-    record: &Record,
-    spec: &Spec,
-    process: &Process,
-) -> Result<u8> {
+/// What is asked for.
+struct Request<'a> {
+    parsed: &'a Parsed,
+    spec: &'a Spec,
+    process: &'a Process,
+    inherited: Inherited,
+    pidfd_socket: Option<OwnedFd>,
+}
+
+fn start(request: &Request<'_>, dir: &Dir, record: &Record) -> Result<u8> {
+    let Request { parsed, spec, process, inherited, pidfd_socket } = request;
     let context = ProgramContext {
         id: record.id.clone(),
         new_keyring: record.new_keyring,
         joins: true,
         new_user: Namespaces::from_bits_truncate(record.namespaces).contains(Namespaces::USER),
         keeps_groups: plan::keeps_groups(&spec.annotations),
-        preserve_fds: parsed.number("preserve-fds")?.unwrap_or(0),
+        preserve_fds: inherited.all,
         ..ProgramContext::default()
     };
     let program = plan::of_process(process, spec.linux.as_ref(), &context)?;
@@ -96,8 +101,11 @@ fn start(
     let listener = ListenerTarget::of(program.seccomp.as_ref(), dir.state(record));
     let detached = parsed.is_on("detach");
     let (master, slave) = terminal(parsed, record, process, detached)?;
-    let foreground =
-        if detached { None } else { Some(wait::Foreground::prepare(false)?.with_master(master)?) };
+    let foreground = if detached {
+        None
+    } else {
+        Some(wait::Foreground::prepare(false, false)?.with_master(master)?)
+    };
     let named = parsed.values("cgroup").next().is_some();
     let place =
         launch::ExecPlace { group: group(parsed, record)?, init: (!named).then_some(record.pid) };
@@ -109,10 +117,8 @@ fn start(
         launch::joined(joins, pid_namespace.as_ref(), program, slave, &place, dir.state(record))?;
     launched.talk(&Message::Ready, &listener, || Ok(()))?;
     log::debug("setns_init: about to exec");
-    if let Some(path) = parsed.value("pidfd-socket") {
-        launched.send_pidfd(path, "setns")?;
-    }
-    if let Some(file) = parsed.value("pid-file") {
+    inherit::send_pidfd(pidfd_socket.as_ref(), "setns", launched.pidfd.as_fd())?;
+    if let Some(file) = parsed.text("pid-file") {
         write_pid_file(Path::new(file), launched.pid.as_raw_nonzero().get())?;
     }
     launched.release()?;
@@ -126,7 +132,7 @@ fn start(
 
 /// The process of the document that was given, or that of the configuration with the options applied.
 fn process(parsed: &Parsed, spec: &Spec) -> Result<Process> {
-    if let Some(path) = parsed.value("process") {
+    if let Some(path) = parsed.text("process") {
         return config::load_process(Path::new(path));
     }
     let args = &parsed.words[1..];
@@ -136,33 +142,37 @@ fn process(parsed: &Parsed, spec: &Spec) -> Result<Process> {
     let mut process = spec.process.clone().unwrap_or_default();
     process.args = args.to_vec();
     process.terminal = parsed.is_on("tty");
-    process.console_size = None;
-    if let Some(cwd) = parsed.value("cwd") {
+    if let Some(cwd) = parsed.text("cwd") {
         process.cwd = cwd.to_owned();
     }
-    if let Some(profile) = parsed.value("apparmor") {
+    if let Some(profile) = parsed.text("apparmor") {
         process.apparmor_profile = profile.to_owned();
     }
-    if let Some(label) = parsed.value("process-label") {
+    if let Some(label) = parsed.text("process-label") {
         process.selinux_label = label.to_owned();
     }
     process.env.extend(parsed.values("env").map(str::to_owned));
-    process.no_new_privileges |= parsed.is_on("no-new-privs");
+    if parsed.value("no-new-privs").is_some() {
+        process.no_new_privileges = parsed.is_on("no-new-privs");
+    }
     add_capabilities(parsed, &mut process);
     set_user(parsed, &mut process)?;
     config::validate_process(&process)?;
     Ok(process)
 }
 
-/// Added capabilities are never inheritable: a file's inheritable set would bring them back (CVE-2022-29162). Where the configuration
-/// has inheritable ones, an added one that is among them becomes ambient too, as in runc.
+/// Added capabilities are never inheritable: a file's inheritable set would bring them back (CVE-2022-29162). They are ambient, as
+/// with runc, where the configuration has inheritable ones; of those the kernel takes only what is inheritable already.
 fn add_capabilities(parsed: &Parsed, process: &mut Process) {
     let capabilities = process.capabilities.get_or_insert_with(Capabilities::default);
+    let ambient = !capabilities.inheritable.is_empty();
+    let Capabilities { bounding, effective, permitted, ambient: ambient_set, .. } = capabilities;
     for name in parsed.values("cap") {
-        let inheritable = capabilities.inheritable.iter().any(|known| known == name);
-        let sets =
-            [&mut capabilities.bounding, &mut capabilities.effective, &mut capabilities.permitted];
-        for set in sets.into_iter().chain(inheritable.then_some(&mut capabilities.ambient)) {
+        let mut sets = vec![&mut *bounding, &mut *effective, &mut *permitted];
+        if ambient {
+            sets.push(&mut *ambient_set);
+        }
+        for set in sets {
             if set.iter().all(|known| known != name) {
                 set.push(name.to_owned());
             }
@@ -172,30 +182,33 @@ fn add_capabilities(parsed: &Parsed, process: &mut Process) {
 
 /// `--user UID[:GID]`: numbers only, and nothing after them (CVE-2026-30892).
 fn set_user(parsed: &Parsed, process: &mut Process) -> Result<()> {
-    if let Some(text) = parsed.value("user") {
+    if let Some(text) = parsed.text("user") {
         let (uid, gid) = match text.split_once(':') {
             Some((uid, gid)) => (uid, Some(gid)),
             None => (text, None),
         };
-        let number = |text: &str, what: &str| {
-            let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-            digits
-                .then(|| text.parse::<u32>().ok())
-                .flatten()
-                .ok_or_else(|| Error::Usage(format!("parsing {text:?} as int for {what} failed")))
-        };
-        process.user.uid = number(uid, "uid")?;
         if let Some(gid) = gid {
-            process.user.gid = number(gid, "gid")?;
+            process.user.gid = identity(gid, "gid")?;
         }
+        process.user.uid = identity(uid, "uid")?;
     }
     for text in parsed.values("additional-gids") {
         let gid = text.parse();
-        let gid =
-            gid.map_err(|_| Error::Usage(format!("parsing {text:?} as int for gid failed")))?;
+        let gid = gid.map_err(|_| {
+            Error::Usage(format!("additional-gids must be a positive number {text}"))
+        })?;
         process.user.additional_gids.push(gid);
     }
     Ok(())
+}
+
+/// Digits; -1 as an unsigned number means "unchanged" to the kernel and is no one's id.
+fn identity(text: &str, what: &str) -> Result<u32> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = digits.then(|| text.parse::<u32>().ok()).flatten();
+    number.filter(|number| *number != u32::MAX).ok_or_else(|| {
+        Error::Usage(format!("bad {what}: strconv.Atoi: parsing {text:?}: invalid syntax"))
+    })
 }
 
 /// Opens a terminal of the container's devpts through its root, from outside: nothing inside can stand in its place.
@@ -205,19 +218,10 @@ fn terminal(
     process: &Process,
     detached: bool,
 ) -> Result<(Option<OwnedFd>, Option<OwnedFd>)> {
-    let socket = parsed.value("console-socket");
+    let socket = parsed.text("console-socket");
+    inherit::check_terminal(parsed, process.terminal, detached)?;
     if !process.terminal {
-        return match socket {
-            Some(_) => Err(Error::Usage(
-                "cannot use console socket if runc will not detach or allocate tty".into(),
-            )),
-            None => Ok((None, None)),
-        };
-    }
-    if detached && socket.is_none() {
-        return Err(Error::Usage(
-            "cannot allocate tty if runc will detach without setting console socket".into(),
-        ));
+        return Ok((None, None));
     }
     let root = rustix::fs::open(
         format!("/proc/{}/root", record.pid),
@@ -254,57 +258,69 @@ fn give_away(slave: &OwnedFd, record: &Record, uid: u32) {
     }
 }
 
-/// The container's group, or with `--cgroup` one beneath it: `PATH` alone, or any number of `CONTROLLER[,…]:PATH`.
+/// The container's group, or with `--cgroup` one beneath it: `PATH`, or on version 1 several `CONTROLLER[,…]:PATH`.
 fn group(parsed: &Parsed, record: &Record) -> Result<Group> {
     let group = record.group();
     let wanted: Vec<&str> = parsed.values("cgroup").collect();
     let mut places = group.places().to_vec();
-    match wanted.as_slice() {
-        [] => return Ok(group),
-        [path] if !path.contains(':') => {
-            let relative = sub_path(path)?;
-            places.iter_mut().for_each(|place| place.directory.push(relative));
+    for (controller, path) in sub_groups(&wanted)? {
+        if path.split('/').any(|part| part == "..") {
+            return Err(Error::Usage(format!("{path} is not a sub cgroup path")));
         }
-        list => list.iter().try_for_each(|entry| apply_sub_path(&mut places, entry))?,
+        let path = path.trim_matches('/');
+        let mut found = false;
+        for place in places.iter_mut().filter(|p| controller.is_none_or(|name| p.has(name))) {
+            found = true;
+            // Controllers that are mounted together have one directory, and get the path once.
+            let done = controller.is_some() && place.directory.ends_with(path);
+            if !path.is_empty() && !done {
+                place.directory.push(path);
+            }
+        }
+        if let Some(name) = controller.filter(|_| !found) {
+            return Err(Error::Usage(format!("unknown controller {name} in SubCgroupPaths")));
+        }
     }
-    for place in &mut places {
-        // What was pushed may be empty, and then leaves a slash at the end.
-        place.directory = place.directory.components().collect();
-        std::fs::metadata(&place.directory).map_err(step(format!(
-            "error adding pid {} to cgroups: open `{}`",
-            std::process::id(),
-            place.directory.join("cgroup.procs").display()
-        )))?;
+    if !wanted.is_empty() {
+        places.iter().try_for_each(is_there)?;
     }
     Ok(Group::from_places(places))
 }
 
-fn apply_sub_path(places: &mut [Place], entry: &str) -> Result<()> {
-    let bad = |why: &str| Error::Usage(format!("invalid --cgroup argument: {entry}{why}"));
-    let (controllers, path) =
-        entry.split_once(':').ok_or_else(|| bad(" (missing <controller>: prefix)"))?;
-    let relative = sub_path(path)?;
-    for controller in controllers.split(',') {
-        if controller.is_empty() {
-            return Err(bad(" (empty <controller> prefix)"));
-        }
-        let place = places.iter_mut().find(|place| place.has(controller));
-        let place = place.ok_or_else(|| {
-            Error::Usage(format!("unknown controller {controller} in --cgroup {entry}"))
-        })?;
-        // Controllers that are mounted together have one directory.
-        if !place.directory.ends_with(relative) || relative.is_empty() {
-            place.directory.push(relative);
-        }
-    }
-    Ok(())
+fn is_there(place: &Place) -> Result<()> {
+    let file = place.directory.join("cgroup.procs");
+    let pid = std::process::id();
+    std::fs::metadata(&place.directory)
+        .map(drop)
+        .map_err(step(format!("error adding pid {pid} to cgroups: open `{}`", file.display())))
 }
 
-fn sub_path(path: &str) -> Result<&str> {
-    if path.split('/').any(|part| part == "..") {
-        return Err(Error::Usage(format!("bad sub cgroup path: {path}")));
+/// Takes `--cgroup` values apart, in runc's words: one path for everything, or each controller once.
+fn sub_groups<'a>(values: &[&'a str]) -> Result<Vec<(Option<&'a str>, &'a str)>> {
+    let mut found: Vec<(Option<&str>, &str)> = Vec::new();
+    let bad = |value: &str, why: &str| {
+        Error::Usage(format!("invalid --cgroup argument: {value} ({why})"))
+    };
+    for value in values {
+        let Some((controllers, path)) = value.split_once(':') else {
+            if values.len() > 1 {
+                return Err(bad(value, "missing <controller>: prefix"));
+            }
+            return Ok(vec![(None, *value)]);
+        };
+        for controller in controllers.split(',') {
+            if controller.is_empty() {
+                return Err(bad(value, "empty <controller> prefix"));
+            }
+            if found.iter().any(|(known, _)| *known == Some(controller)) {
+                return Err(Error::Usage(format!(
+                    "invalid --cgroup argument(s): controller {controller} specified multiple times"
+                )));
+            }
+            found.push((Some(controller), path));
+        }
     }
-    Ok(path.trim_matches('/'))
+    Ok(found)
 }
 
 /// The namespaces of the container that are not the runtime's own, opened by the first process's entries in procfs.
@@ -391,8 +407,41 @@ mod tests {
     }
 
     #[test]
+    fn capabilities_become_ambient_beside_inheritable_ones() {
+        let mut spec = spec();
+        let given =
+            Capabilities { inheritable: vec!["CAP_CHOWN".into()], ..Capabilities::default() };
+        spec.process.as_mut().unwrap().capabilities = Some(given);
+        let capabilities =
+            process(&parsed("--cap CAP_KILL x ls"), &spec).unwrap().capabilities.unwrap();
+        assert_eq!(capabilities.ambient, ["CAP_KILL"]);
+        assert_eq!(capabilities.inheritable, ["CAP_CHOWN"]);
+    }
+
+    #[test]
     fn a_sub_cgroup_stays_beneath() {
-        assert!(group(&parsed("--cgroup ../x id ls"), &Record::default()).is_err());
-        assert!(group(&parsed("--cgroup cpu:/a/../../x id ls"), &Record::default()).is_err());
+        for bad in ["--cgroup ../x id ls", "--cgroup cpu:/a/../../x id ls", "--cgroup cpu:a id ls"]
+        {
+            assert!(group(&parsed(bad), &Record::default()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn sub_cgroups_are_for_all_controllers_or_for_each_once() {
+        assert_eq!(sub_groups(&["a"]).unwrap(), [(None, "a")]);
+        assert_eq!(
+            sub_groups(&["cpu,cpuacct:a", "pids:b"]).unwrap(),
+            [(Some("cpu"), "a"), (Some("cpuacct"), "a"), (Some("pids"), "b")]
+        );
+        for (values, want) in [
+            (vec!["a", "cpu:b"], "invalid --cgroup argument: a (missing <controller>: prefix)"),
+            (vec![",cpu:b"], "invalid --cgroup argument: ,cpu:b (empty <controller> prefix)"),
+            (
+                vec!["cpu:a", "cpu:b"],
+                "invalid --cgroup argument(s): controller cpu specified multiple times",
+            ),
+        ] {
+            assert_eq!(sub_groups(&values).unwrap_err().to_string(), want);
+        }
     }
 }

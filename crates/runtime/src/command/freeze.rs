@@ -10,6 +10,7 @@ use crate::error::{Error, Result, cgroup_step};
 pub(super) fn pause(globals: &Globals, parsed: &Parsed) -> Result<u8> {
     let dir = globals.find(id(parsed)?)?;
     let record = dir.record()?;
+    record.check_group()?;
     match dir.status(&record) {
         Status::Running | Status::Created => {
             let group = record.group();
@@ -19,7 +20,7 @@ pub(super) fn pause(globals: &Globals, parsed: &Parsed) -> Result<u8> {
             group.freeze().map_err(cgroup_step("freeze the container"))?;
             Ok(0)
         }
-        _ => Err(Error::State("container not running or created".into())),
+        _ => Err(Error::NotRunning),
     }
 }
 
@@ -32,6 +33,7 @@ fn without_group() -> Error {
 pub(super) fn resume(globals: &Globals, parsed: &Parsed) -> Result<u8> {
     let dir = globals.find(id(parsed)?)?;
     let record = dir.record()?;
+    record.check_group()?;
     if dir.status(&record) != Status::Paused {
         return Err(Error::State("container not paused".into()));
     }

@@ -71,6 +71,7 @@ pub(super) fn run(globals: &Globals, parsed: &Parsed) -> Result<u8> {
     let dir = globals.find(super::id(parsed)?)?;
     let number = signal(parsed.words.get(1).map_or("SIGTERM", String::as_str))?;
     let record = dir.record()?;
+    record.check_group()?;
     let group = record.group();
     let everybody = parsed.is_on("all") || (!record.own_pid_namespace && number == 9);
     if dir.status(&record) == Status::Stopped {
@@ -106,8 +107,12 @@ pub(super) fn run(globals: &Globals, parsed: &Parsed) -> Result<u8> {
     if number == 0 {
         return Ok(0);
     }
-    sys::pidfd::send_signal(rustix::fd::AsFd::as_fd(&pidfd), number)
-        .map_err(step(format!("send signal {number}")))?;
+    match sys::pidfd::send_signal(rustix::fd::AsFd::as_fd(&pidfd), number) {
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) => {
+            return Err(Error::NotRunning);
+        }
+        other => other.map_err(step("unable to signal init"))?,
+    }
     if number == 9 && group.is_frozen() {
         // A frozen process on version 1 dies only when it is thawed.
         group.thaw().map_err(crate::error::cgroup_step("thaw the container"))?;

@@ -1,6 +1,10 @@
 //! `state`.
 
-use serde_json::json;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Serialize;
+use types::oci::runtime::Status;
 
 use super::{Globals, id};
 use crate::args::Parsed;
@@ -12,23 +16,42 @@ use crate::state::{Dir, Record};
 pub(super) fn run(globals: &Globals, parsed: &Parsed) -> Result<u8> {
     let dir = globals.find(id(parsed)?)?;
     let record = dir.record()?;
-    let text = serde_json::to_string_pretty(&document(&dir, &record)).unwrap_or_default();
-    sink::out(&format!("{text}\n"));
+    let document = Document::new(&dir, &record, String::new());
+    sink::out(&serde_json::to_string_pretty(&document).unwrap_or_default());
     Ok(0)
 }
 
-/// The document of `state` and of `list --format json`.
-pub(super) fn document(dir: &Dir, record: &Record) -> serde_json::Value {
-    let state = dir.state(record);
-    json!({
-        "ociVersion": state.oci_version,
-        "id": state.id,
-        "pid": state.pid,
-        "status": state.status,
-        "bundle": state.bundle,
-        "rootfs": record.rootfs,
-        "created": record.created,
-        "annotations": state.annotations,
-        "owner": if dir.owner() == 0 { "root".to_owned() } else { dir.owner().to_string() },
-    })
+/// The document of `state` and of `list --format json`; the order of the fields is runc's.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Document<'a> {
+    pub(super) oci_version: &'a str,
+    pub(super) id: &'a str,
+    /// 0 when it has ended.
+    pub(super) pid: i32,
+    pub(super) status: Status,
+    pub(super) bundle: &'a Path,
+    pub(super) rootfs: &'a Path,
+    pub(super) created: &'a str,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) annotations: &'a BTreeMap<String, String>,
+    /// The user that made it; `state` leaves this empty.
+    pub(super) owner: String,
+}
+
+impl<'a> Document<'a> {
+    pub(super) fn new(dir: &'a Dir, record: &'a Record, owner: String) -> Self {
+        let status = dir.status(record);
+        Self {
+            oci_version: &record.oci_version,
+            id: dir.id(),
+            pid: if status == Status::Stopped { 0 } else { record.pid },
+            status,
+            bundle: &record.bundle,
+            rootfs: &record.rootfs,
+            created: &record.created,
+            annotations: &record.annotations,
+            owner,
+        }
+    }
 }

@@ -43,6 +43,7 @@ pub(super) const OPTIONS: &[Opt] = &[
 pub(super) fn run(globals: &Globals, parsed: &Parsed) -> Result<u8> {
     let dir = globals.find(id(parsed)?)?;
     let record = dir.record()?;
+    record.check_group()?;
     if dir.status(&record) == Status::Stopped {
         return Err(Error::NotRunning);
     }

@@ -10,14 +10,17 @@ use sys::pidfd::Ended;
 use crate::console::{RawTerminal, Relay};
 use crate::error::{Error, Result, step};
 use crate::launch::Launched;
+use crate::log;
 
-const SIGCHLD: i32 = 17;
 const SIGWINCH: i32 = 28;
 
 /// Every signal that can be passed on. Not: KILL and STOP, which cannot be caught; the faults of this process; CHLD, about its own
-/// children; URG and PIPE; TSTP, TTIN and TTOU, about its own terminal.
-const FORWARDED: [i32; 18] =
-    [1, 2, 3, 6, 10, 12, 14, 15, 16, 18, 23, 24, 25, 26, 27, 29, 30, SIGWINCH];
+/// children; URG, as with runc; TTIN and TTOU, about its own terminal.
+const FORWARDED: [i32; 19] =
+    [1, 2, 3, 6, 10, 12, 13, 14, 15, 16, 18, 20, 24, 25, 26, 27, 29, 30, SIGWINCH];
+
+/// Those for real-time programs; the two before are the C library's.
+const REAL_TIME: std::ops::RangeInclusive<i32> = 34..=64;
 
 /// What must be ready before the process is made.
 #[derive(Debug)]
@@ -29,10 +32,13 @@ pub(super) struct Foreground {
 
 impl Foreground {
     /// Takes the signals, and with a terminal makes the line on which it will come.
-    pub(super) fn prepare(terminal: bool) -> Result<Self> {
-        let signals = SignalFd::new(&FORWARDED).map_err(step("take the signals"))?;
-        // Orphans of the container, when it has no pid namespace of its own.
-        sys::cred::become_subreaper().map_err(step("become a subreaper"))?;
+    /// `adopt`: orphans of the container, when it has no pid namespace of its own, become this program's children.
+    pub(super) fn prepare(terminal: bool, adopt: bool) -> Result<Self> {
+        let wanted: Vec<i32> = FORWARDED.into_iter().chain(REAL_TIME).collect();
+        let signals = SignalFd::new(&wanted).map_err(step("take the signals"))?;
+        if adopt {
+            sys::cred::become_subreaper().map_err(step("become a subreaper"))?;
+        }
         let console = terminal.then(console_pair).transpose()?;
         Ok(Self { signals, console, relay: None })
     }
@@ -64,7 +70,10 @@ impl Foreground {
     pub(super) fn wait(mut self, launched: &Launched) -> Result<u8> {
         let raw = self.relay.as_ref().map(|_| RawTerminal::enter());
         let mut relay = self.relay.take();
-        let ended = self.watch(launched, relay.as_mut())?;
+        if let (Some(raw), Some(relay)) = (&raw, &relay) {
+            raw.give_size(relay);
+        }
+        let ended = self.watch(launched, raw.as_ref(), relay.as_mut())?;
         if let Some(relay) = &mut relay {
             relay.drain();
         }
@@ -72,7 +81,12 @@ impl Foreground {
         Ok(u8::try_from(ended.shell_code()).unwrap_or(255))
     }
 
-    fn watch(&self, launched: &Launched, mut relay: Option<&mut Relay>) -> Result<Ended> {
+    fn watch(
+        &self,
+        launched: &Launched,
+        own: Option<&RawTerminal>,
+        mut relay: Option<&mut Relay>,
+    ) -> Result<Ended> {
         loop {
             let mut fds = vec![
                 PollFd::new(&launched.pidfd, PollFlags::IN),
@@ -88,7 +102,10 @@ impl Foreground {
                 relay.pump(&events[2..]);
             }
             while let Some(signal) = self.signals.take().map_err(step("read a signal"))? {
-                self.pass_on(signal, launched, relay.as_deref());
+                match (signal, own, relay.as_deref()) {
+                    (SIGWINCH, Some(own), Some(relay)) => own.give_size(relay),
+                    _ => pass_on(signal, launched),
+                }
             }
             if !events[0].is_empty() {
                 return sys::pidfd::wait(launched.pidfd.as_fd())
@@ -96,16 +113,11 @@ impl Foreground {
             }
         }
     }
+}
 
-    fn pass_on(&self, signal: i32, launched: &Launched, relay: Option<&Relay>) {
-        match (signal, relay) {
-            (SIGCHLD, _) => {}
-            (SIGWINCH, Some(relay)) => relay.copy_size(),
-            _ => {
-                let _ = sys::pidfd::send_signal(launched.pidfd.as_fd(), signal);
-            }
-        }
-    }
+fn pass_on(signal: i32, launched: &Launched) {
+    log::debug(&format!("forwarding signal {signal} to {}", launched.pid.as_raw_nonzero()));
+    let _ = sys::pidfd::send_signal(launched.pidfd.as_fd(), signal);
 }
 
 fn console_pair() -> Result<(OwnedFd, std::cell::RefCell<Option<OwnedFd>>)> {
