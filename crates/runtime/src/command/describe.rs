@@ -1,7 +1,10 @@
 //! `--version`, `features` and `spec`.
 
+use std::fs::File;
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 
+use serde::Serialize;
 use serde_json::{Value, json};
 use types::oci::runtime::SPEC_VERSION;
 
@@ -32,16 +35,23 @@ pub(super) fn features(_: &Globals, _: &Parsed) -> Result<u8> {
 
 /// Writes an example configuration into the bundle.
 pub(super) fn spec(_: &Globals, parsed: &Parsed) -> Result<u8> {
-    let path = Path::new(parsed.value("bundle").unwrap_or(".")).join("config.json");
-    if path.exists() {
-        return Err(Error::State(format!(
-            "File {} exists. Remove it first",
-            path.file_name().unwrap_or_default().to_string_lossy()
-        )));
+    let path = Path::new(parsed.text("bundle").unwrap_or(".")).join("config.json");
+    let text = tabbed(&example(parsed.is_on("rootless")));
+    match File::create_new(&path).and_then(|mut file| file.write_all(&text)) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            Err(Error::State("File config.json exists. Remove it first".into()))
+        }
+        other => other.map(|()| 0).map_err(step(format!("write `{}`", path.display()))),
     }
-    let text = serde_json::to_string_pretty(&example(parsed.is_on("rootless"))).unwrap_or_default();
-    std::fs::write(&path, text).map_err(step(format!("write `{}`", path.display())))?;
-    Ok(0)
+}
+
+/// The document with tabs, as runc writes it.
+fn tabbed(document: &Value) -> Vec<u8> {
+    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"\t");
+    let mut text = Vec::new();
+    let mut serializer = serde_json::Serializer::with_formatter(&mut text, formatter);
+    let _ = document.serialize(&mut serializer);
+    text
 }
 
 fn example(rootless: bool) -> Value {

@@ -182,7 +182,7 @@ fn add_capabilities(parsed: &Parsed, process: &mut Process) {
 
 /// `--user UID[:GID]`: numbers only, and nothing after them (CVE-2026-30892).
 fn set_user(parsed: &Parsed, process: &mut Process) -> Result<()> {
-    if let Some(text) = parsed.text("user") {
+    if let Some(text) = parsed.value("user") {
         let (uid, gid) = match text.split_once(':') {
             Some((uid, gid)) => (uid, Some(gid)),
             None => (text, None),
