@@ -297,6 +297,62 @@ fn privileged_device_rules_are_replaced_by_an_update() {
     null();
 }
 
+/// A block device that the machine has, as its numbers.
+fn block_device() -> Option<(u32, u32)> {
+    let listing = fs::read_dir("/sys/block").ok()?;
+    let mut found: Vec<String> = listing
+        .flatten()
+        .filter_map(|entry| fs::read_to_string(entry.path().join("dev")).ok())
+        .collect();
+    found.sort();
+    let (major, minor) = found.first()?.trim().split_once(':')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+#[test]
+fn privileged_block_devices_are_throttled_and_weighed() {
+    let Some((major, minor)) = block_device() else {
+        testkit::skip("no block device");
+        return;
+    };
+    let throttle = |rate: u64| json!([{ "major": major, "minor": minor, "rate": rate }]);
+    let Some(bench) = created(
+        "disks",
+        json!({ "blockIO": {
+            "throttleReadBpsDevice": throttle(1_048_576), "throttleWriteBpsDevice": throttle(2_097_152),
+            "throttleReadIOPSDevice": throttle(100), "throttleWriteIOPSDevice": throttle(200),
+        } }),
+    ) else {
+        return;
+    };
+    let group = bench.group();
+    if group.is_version_2() {
+        let want = format!("{major}:{minor} rbps=1048576 wbps=2097152 riops=100 wiops=200");
+        assert_eq!(group.read("io", "io.max").unwrap(), want);
+    } else {
+        for (file, want) in [
+            ("read_bps", 1_048_576),
+            ("write_bps", 2_097_152),
+            ("read_iops", 100),
+            ("write_iops", 200),
+        ] {
+            let text = group.read("blkio", &format!("blkio.throttle.{file}_device")).unwrap();
+            assert_eq!(text, format!("{major}:{minor} {want}"), "{file}");
+        }
+    }
+    let weights = ["blkio.weight", "blkio.bfq.weight", "io.weight", "io.bfq.weight"];
+    let files = weights
+        .iter()
+        .filter(|file| group.read("io", file).or(group.read("blkio", file)).is_some());
+    let weighs = files.count() > 0;
+    let (good, text) = update(&bench, &["--blkio-weight", "500"]);
+    assert_eq!(good, weighs, "{text}");
+    if group.is_version_2() && group.read("io", "io.weight").is_some() {
+        assert_eq!(group.read("io", "io.weight").unwrap().lines().next(), Some("default 4950"));
+        assert_properties(&bench, &[("IOWeight", "4950")]);
+    }
+}
+
 #[test]
 fn privileged_no_process_more_and_as_many_as_you_like() {
     let Some(bench) = created("pids", json!({ "pids": { "limit": 0 } })) else { return };
