@@ -13,7 +13,7 @@ mod protect;
 mod ps;
 mod start;
 mod state;
-mod table;
+pub(crate) mod table;
 mod update;
 mod wait;
 

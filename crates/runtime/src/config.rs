@@ -61,6 +61,7 @@ pub fn parse(bytes: &[u8]) -> Result<Spec> {
     if let Some(seccomp) = spec.linux.as_ref().and_then(|linux| linux.seccomp.as_ref()) {
         crate::seccomp::compile(seccomp)?;
     }
+    crate::plan::rehearse(&spec)?;
     Ok(spec)
 }
 

@@ -28,6 +28,7 @@ mod command;
 pub mod config;
 mod console;
 mod dbus;
+pub mod doors;
 pub mod error;
 mod features;
 mod hooks;

@@ -30,6 +30,7 @@ pub(crate) use dev::Node;
 pub(crate) use memory::policy as memory_policy;
 pub(crate) use memory::{FLAGS as MEMORY_POLICY_FLAGS, MODES as MEMORY_POLICY_MODES};
 pub(crate) use mounts::{CgroupView, Links, MountOp, Source};
+pub(crate) use options::Options;
 pub(crate) use options::{known as mount_options, propagation};
 pub(crate) use program::{Affinity, Program, ProgramContext, keeps_groups, of_process};
 
@@ -203,6 +204,25 @@ pub(crate) fn operations(spec: &Spec, request: &Request<'_>) -> Result<Vec<Op>> 
         ops.push(Op::DomainName(spec.domainname.clone()));
     }
     Ok(ops)
+}
+
+/// Goes through everything of [`build`] that opens nothing and needs no rights. It says nothing: a hostile document would fill the log.
+pub(crate) fn rehearse(spec: &Spec) -> Result<()> {
+    crate::log::close();
+    let linux = spec.linux.as_ref().ok_or_else(|| Error::Config("linux must be set".into()))?;
+    for mount in &spec.mounts {
+        let _ = Options::parse(&mount.options).changes();
+    }
+    let _ = (time_offsets(linux), maps(linux), root_propagation(linux), base_propagation(linux));
+    let mut ops = Vec::new();
+    dev::rehearse(linux);
+    console_op(spec, &mut ops);
+    hook_ops(spec, &mut ops);
+    let context = ProgramContext { id: "id".to_owned(), new_keyring: true, ..Default::default() };
+    if let Some(process) = &spec.process {
+        of_process(process, Some(linux), &context)?;
+    }
+    Ok(())
 }
 
 /// The flag of clone(2) for a kind of namespace.

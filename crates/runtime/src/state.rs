@@ -161,7 +161,9 @@ pub fn process_stat(pid: i32) -> Option<ProcessStat> {
     parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
-fn parse_stat(text: &str) -> Option<ProcessStat> {
+/// Parses the text of /proc/PID/stat.
+#[must_use]
+pub fn parse_stat(text: &str) -> Option<ProcessStat> {
     // The name, in parentheses, may hold anything, parentheses too.
     let (_, rest) = text.rsplit_once(')')?;
     let mut fields = rest.split_whitespace();

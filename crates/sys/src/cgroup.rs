@@ -26,7 +26,7 @@ use rustix::fs::{Mode as FileMode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 
-pub use detect::{Cgroups, Hierarchy, Mode};
+pub use detect::{Cgroups, Hierarchy, Mode, memberships, parse_mounts};
 pub use oom::OomWatch;
 pub use permitted::Permitted;
 pub use pressure::{Pressure, PressureLine};

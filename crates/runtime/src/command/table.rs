@@ -8,7 +8,7 @@ use crate::error::Result;
 
 /// How many words a command takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Arity {
+pub(crate) enum Arity {
     /// This many.
     Exactly(usize),
     /// This many or more.
@@ -19,7 +19,7 @@ pub(super) enum Arity {
 
 impl Arity {
     /// Says what is wrong with a number of words, in runc's words.
-    pub(super) fn complaint(self, count: usize) -> Option<String> {
+    pub(crate) fn complaint(self, count: usize) -> Option<String> {
         match self {
             Self::Exactly(want) if count != want => {
                 Some(format!("requires exactly {want} argument(s)"))
@@ -36,22 +36,22 @@ impl Arity {
 }
 
 /// A command.
-pub(super) struct Command {
-    pub(super) name: &'static str,
+pub(crate) struct Command {
+    pub(crate) name: &'static str,
     /// One line.
-    pub(super) summary: &'static str,
+    pub(crate) summary: &'static str,
     /// What stands after the options.
-    pub(super) synopsis: &'static str,
+    pub(crate) synopsis: &'static str,
     /// More than the summary, or nothing.
-    pub(super) about: &'static str,
-    pub(super) options: &'static [Opt],
-    pub(super) words: Words,
-    pub(super) arity: Arity,
-    pub(super) run: fn(&Globals, &Parsed) -> Result<u8>,
+    pub(crate) about: &'static str,
+    pub(crate) options: &'static [Opt],
+    pub(crate) words: Words,
+    pub(crate) arity: Arity,
+    pub(crate) run: fn(&Globals, &Parsed) -> Result<u8>,
 }
 
 /// The options before the command.
-pub(super) const GLOBAL: &[Opt] = &[
+pub(crate) const GLOBAL: &[Opt] = &[
     switch("debug", '\0', "log every step"),
     valued("log", '\0', "the file that log lines are appended to (default: standard error)"),
     valued("log-format", '\0', "the form of log lines: 'text' or 'json' (default: \"text\")"),
@@ -87,7 +87,7 @@ const PLAIN: Command = Command {
 };
 
 /// Every command, in the order of the help.
-pub(super) const COMMANDS: &[Command] = &[
+pub(crate) const COMMANDS: &[Command] = &[
     Command {
         name: "create",
         summary: "create a container",

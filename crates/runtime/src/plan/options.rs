@@ -4,27 +4,27 @@ use sys::mount::{Attr, Change, Propagation};
 
 /// Mount options, understood.
 #[derive(Debug, Default)]
-pub(super) struct Options {
+pub(crate) struct Options {
     /// Attributes of the mount itself.
-    pub(super) set: Attr,
-    pub(super) clear: Attr,
+    pub(crate) set: Attr,
+    pub(crate) clear: Attr,
     /// Attributes of the mount and all beneath (`rro` and so on).
-    pub(super) recursive_set: Attr,
-    pub(super) recursive_clear: Attr,
+    pub(crate) recursive_set: Attr,
+    pub(crate) recursive_clear: Attr,
     /// Changes of propagation, and whether they are recursive.
-    pub(super) propagation: Vec<(bool, Propagation)>,
-    pub(super) bind: bool,
-    pub(super) recursive_bind: bool,
-    pub(super) remount: bool,
-    pub(super) copy_up: bool,
-    pub(super) id_mapped: bool,
-    pub(super) recursive_id_map: bool,
+    pub(crate) propagation: Vec<(bool, Propagation)>,
+    pub(crate) bind: bool,
+    pub(crate) recursive_bind: bool,
+    pub(crate) remount: bool,
+    pub(crate) copy_up: bool,
+    pub(crate) id_mapped: bool,
+    pub(crate) recursive_id_map: bool,
     /// A symbolic link as the source of a bind mount is not followed.
-    pub(super) source_no_follow: bool,
+    pub(crate) source_no_follow: bool,
     /// A symbolic link as the target of a bind mount is not followed.
-    pub(super) target_no_follow: bool,
+    pub(crate) target_no_follow: bool,
     /// `key=value` and flags for the file system.
-    pub(super) data: Vec<(String, Option<String>)>,
+    pub(crate) data: Vec<(String, Option<String>)>,
 }
 
 /// What one option does.
@@ -181,7 +181,7 @@ fn effect(option: &str) -> Option<Effect> {
 }
 
 impl Options {
-    pub(super) fn parse(options: &[String]) -> Self {
+    pub(crate) fn parse(options: &[String]) -> Self {
         let mut parsed = Self::default();
         for option in options.iter().filter(|option| !option.is_empty()) {
             match effect(option) {

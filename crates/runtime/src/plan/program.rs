@@ -349,7 +349,8 @@ pub(super) fn number_list(text: &str) -> Option<Vec<usize>> {
         let (from, to) = part.split_once('-').unwrap_or((part, part));
         let from: usize = from.trim().parse().ok()?;
         let to: usize = to.trim().parse().ok()?;
-        if from > to || to >= 4096 {
+        // The sum is bounded too: a few megabytes of text could ask for many gigabytes of numbers.
+        if from > to || to >= 4096 || list.len() > 8192 {
             return None;
         }
         list.extend(from..=to);
@@ -416,6 +417,7 @@ mod tests {
         for bad in ["x", "3-1", "0-99999999999", "1-"] {
             assert!(number_list(bad).is_none(), "{bad}");
         }
+        assert!(number_list(&"0-4095,".repeat(1000)).is_none(), "text that grows in memory");
     }
 
     #[test]

@@ -115,7 +115,8 @@ fn is_version_2(path: &Path) -> bool {
 }
 
 /// Parses /proc/PID/cgroup: the controllers of each hierarchy and the path in it.
-pub(super) fn memberships(text: &str) -> Vec<(Vec<String>, String)> {
+#[must_use]
+pub fn memberships(text: &str) -> Vec<(Vec<String>, String)> {
     text.lines()
         .filter_map(|line| {
             let mut parts = line.splitn(3, ':');
@@ -127,7 +128,7 @@ pub(super) fn memberships(text: &str) -> Vec<(Vec<String>, String)> {
 }
 
 /// Parses /proc/PID/mountinfo and stops once `expected` hierarchies were seen.
-pub(super) fn parse_mounts(table: impl BufRead, expected: usize) -> Vec<Hierarchy> {
+pub fn parse_mounts(table: impl BufRead, expected: usize) -> Vec<Hierarchy> {
     let mut found: Vec<Hierarchy> = Vec::new();
     for line in table.lines().map_while(Result::ok) {
         let Some(hierarchy) = parse_mount(&line) else { continue };
