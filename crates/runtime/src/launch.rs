@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use rustix::process::Pid;
 use sys::cgroup::{Cgroups, Group};
 use sys::clone::{CloneRequest, Cloned, Namespaces, clone_process, exit_child};
+use sys::netdevice::Moved;
 use types::oci::runtime::State;
 
 use crate::error::{Error, Result, cgroup_step, step};
@@ -24,6 +25,7 @@ pub(crate) struct Launched {
     pub(crate) pid: Pid,
     pub(crate) pidfd: OwnedFd,
     channel: Channel,
+    devices: Option<Devices>,
     kept: bool,
 }
 
@@ -31,6 +33,9 @@ impl Launched {
     /// Lets the process live on.
     pub(crate) fn keep(&mut self) {
         self.kept = true;
+        if let Some(devices) = self.devices.take() {
+            devices.keep();
+        }
     }
 
     /// Lets it go on.
@@ -246,7 +251,7 @@ pub(crate) fn container(
             let devices = std::mem::take(&mut plan.net_devices);
             let network = joined_network(&plan)?;
             drop((equipment, plan));
-            let launched = Launched { pid, pidfd, channel: ours, kept: false };
+            let mut launched = Launched { pid, pidfd, channel: ours, devices: None, kept: false };
             tell_of(pid, &[]);
             if let Some(own) = back {
                 return_pid_namespace(&own)?;
@@ -256,7 +261,7 @@ pub(crate) fn container(
             if let Some((uids, gids)) = maps {
                 write_maps(pid, &uids, &gids, standing).map_err(|error| launched.reason(error))?;
             }
-            move_devices(&devices, network, pid)?;
+            launched.devices = Devices::attach(&devices, network, pid)?;
             if waits {
                 // One that has failed already is heard in `talk`.
                 let _ = launched.release();
@@ -301,23 +306,53 @@ fn joined_network(plan: &Plan) -> Result<Option<OwnedFd>> {
     network.map_err(step("keep the network namespace"))
 }
 
-/// `linux.netDevices`, before the process goes on and before any hook.
-fn move_devices(devices: &[(String, String)], joined: Option<OwnedFd>, pid: Pid) -> Result<()> {
-    if devices.is_empty() {
-        return Ok(());
+/// Network devices in the container. Dropped before [`Devices::keep`], they come back.
+#[derive(Debug)]
+struct Devices {
+    network: OwnedFd,
+    moved: Vec<Moved>,
+}
+
+impl Devices {
+    /// `linux.netDevices`, before the process goes on and before any hook.
+    fn attach(
+        devices: &[(String, String)],
+        joined: Option<OwnedFd>,
+        pid: Pid,
+    ) -> Result<Option<Self>> {
+        if devices.is_empty() {
+            return Ok(None);
+        }
+        let path = format!("/proc/{}/ns/net", pid.as_raw_nonzero());
+        let network = match joined {
+            Some(joined) => joined,
+            None => fs::File::open(&path).map_err(step(format!("open `{path}`")))?.into(),
+        };
+        let mut attached = Self { network, moved: Vec::new() };
+        for (name, inside) in devices {
+            let moved = sys::netdevice::move_to(name, inside, attached.network.as_fd());
+            attached.moved.push(moved.map_err(|error| {
+                let what = format!("move the network device `{name}`: {}", error.step);
+                step(what)(error.source)
+            })?);
+        }
+        Ok(Some(attached))
     }
-    let path = format!("/proc/{}/ns/net", pid.as_raw_nonzero());
-    let network = match joined {
-        Some(joined) => joined,
-        None => fs::File::open(&path).map_err(step(format!("open `{path}`")))?.into(),
-    };
-    for (name, inside) in devices {
-        sys::netdevice::move_to(name, inside, network.as_fd()).map_err(|error| {
-            let what = format!("move the network device `{name}`: {}", error.step);
-            step(what)(error.source)
-        })?;
+
+    fn keep(mut self) {
+        self.moved.clear();
     }
-    Ok(())
+}
+
+impl Drop for Devices {
+    fn drop(&mut self) {
+        for moved in self.moved.iter().rev() {
+            if let Err(error) = moved.back(self.network.as_fd()) {
+                let text = format!("move a network device back: {error}: {}", error.source);
+                crate::log::warn(&text);
+            }
+        }
+    }
 }
 
 /// Says why the kernel makes no process in a group, where that is for the group's place in the tree.
@@ -414,7 +449,7 @@ pub(crate) fn joined(
             let _ = sys::pidfd::wait(between.as_fd());
             let (pid, pidfd) = received.map_err(|source| Error::Init { source })?;
             tell_of(pid, &affinity.wanted);
-            let launched = Launched { pid, pidfd, channel: ours, kept: false };
+            let launched = Launched { pid, pidfd, channel: ours, devices: None, kept: false };
             affinity.leave()?;
             if program.is_labelled() {
                 launched.send_labels(&program)?;

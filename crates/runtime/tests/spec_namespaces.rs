@@ -255,6 +255,57 @@ fn privileged_a_network_device_moves_to_a_joined_namespace() {
 }
 
 #[test]
+fn privileged_network_devices_come_back_from_a_creation_that_fails() {
+    let Some(mut bench) = Bench::new("netback", &["true"]) else { return };
+    let shown = |name: &str| {
+        let output = Command::new("ip").args(["addr", "show", "dev", name]).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let good = bench.spec.clone();
+    let user = UserNamespace::new();
+    for joined in [false, true] {
+        let Some(pair) = Pair::new("b") else { return };
+        let has_version_6 = shown(&pair.0).contains("fd00:beef");
+        bench.spec = good.clone();
+        if joined {
+            add_namespace(&mut bench, json!({ "type": "network", "path": user.path("net") }));
+        }
+        bench.spec["linux"]["netDevices"] = json!({ &pair.0: { "name": "inside0" } });
+        bench.spec["hooks"] = json!({ "createRuntime": [{ "path": "/bin/false" }] });
+        let (code, _, err) = bench.foreground();
+        assert_eq!(code, 1, "{err}");
+        assert_moved(&shown(&pair.0), has_version_6);
+        // One that cannot go takes none along; the names are taken in their order.
+        bench.spec["linux"]["netDevices"] = json!({ &pair.0: {}, "zz-no-such": {} });
+        bench.spec["hooks"] = json!({});
+        let (_, _, err) = bench.foreground();
+        assert!(err.contains("move the network device `zz-no-such`"), "{err}");
+        assert_moved(&shown(&pair.0), has_version_6);
+    }
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn privileged_owners_are_mapped_by_a_joined_user_namespace() {
+    let Some(mut bench) = Bench::new("joinidmap", &["stat", "-c", "%u:%g", "/m/f"]) else { return };
+    let user = UserNamespace::new();
+    add_namespace(&mut bench, json!({ "type": "user", "path": user.path("user") }));
+    // The root of the user namespace may make nothing in a directory of the host's root.
+    fs::create_dir(bench.rootfs().join("m")).unwrap();
+    fs::create_dir(bench.bundle().join("data")).unwrap();
+    fs::write(bench.bundle().join("data/f"), "").unwrap();
+    for (options, owner) in
+        [(json!(["bind"]), "65534:65534\n"), (json!(["bind", "idmap"]), "0:0\n")]
+    {
+        bench.spec["mounts"].as_array_mut().unwrap().retain(|mount| mount["destination"] != "/m");
+        bench.add_mount(json!({ "destination": "/m", "source": "data", "options": options }));
+        let (code, out, err) = bench.foreground();
+        assert_eq!((code, out.as_str()), (0, owner), "{err}");
+    }
+    bench.assert_nothing_left();
+}
+
+#[test]
 fn privileged_network_devices_that_cannot_move_are_named() {
     let Some(mut bench) = Bench::new("netbad", &["true"]) else { return };
     bench.spec["linux"]["netDevices"] = json!({ "no-such-dev0": {} });

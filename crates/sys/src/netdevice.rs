@@ -83,6 +83,14 @@ struct Address {
     attributes: Vec<(u16, Vec<u8>)>,
 }
 
+/// A device that was moved to another network namespace; [`Moved::back`] undoes it.
+#[derive(Debug)]
+pub struct Moved {
+    name: String,
+    new_name: String,
+    was_up: bool,
+}
+
 /// Moves the device `name` of this process's network namespace to the namespace `target`, there to be called `new_name`, in one step, so
 /// that neither name is ever in the way of the other. Addresses that are permanent and of global scope go along: the kernel itself would
 /// drop them. Afterwards the device is up.
@@ -91,23 +99,59 @@ struct Address {
 ///
 /// # Errors
 /// The step that failed: there is no such device, the name is taken, the rights are missing.
-pub fn move_to(name: &str, new_name: &str, target: BorrowedFd<'_>) -> Result<(), DeviceError> {
+pub fn move_to(name: &str, new_name: &str, target: BorrowedFd<'_>) -> Result<Moved, DeviceError> {
     let mut here = Socket::open_route().map_err(failed("open a route socket"))?;
-    let index = index_of(&mut here, name).map_err(failed("find the device"))?;
+    let mut there = socket_in(target)?;
+    let was_up = hand_over(&mut here, name, new_name, target, &mut there, true)?;
+    Ok(Moved { name: name.to_owned(), new_name: new_name.to_owned(), was_up })
+}
+
+impl Moved {
+    /// Moves the device back from `target` to this process's network namespace, under the name that it had, up or down as it was.
+    ///
+    /// # Errors
+    /// As for [`move_to`].
+    pub fn back(&self, target: BorrowedFd<'_>) -> Result<(), DeviceError> {
+        let own = File::open("/proc/thread-self/ns/net");
+        let own = own.map_err(failed("open the own namespace"))?;
+        let mut from = socket_in(target)?;
+        let mut here = Socket::open_route().map_err(failed("open a route socket"))?;
+        let (from, here) = (&mut from, &mut here);
+        hand_over(from, &self.new_name, &self.name, own.as_fd(), here, self.was_up).map(drop)
+    }
+}
+
+/// Returns whether the device was up before.
+fn hand_over(
+    from: &mut Socket,
+    name: &str,
+    new_name: &str,
+    target: BorrowedFd<'_>,
+    to: &mut Socket,
+    up: bool,
+) -> Result<bool, DeviceError> {
+    let (index, flags) = link(from, name).map_err(failed("find the device"))?;
     // Before it goes down, which takes the addresses of version 6 away.
-    let addresses = addresses(&mut here, index).map_err(failed("list the addresses"))?;
+    let addresses = addresses(from, index).map_err(failed("list the addresses"))?;
     let mut relocate = Message::new(RTM_NEWLINK, 0, &link_header(index, 0, 0));
     relocate.attr_str(IFLA_IFNAME, new_name).attr_fd(IFLA_NET_NS_FD, target);
     let down = Message::new(RTM_NEWLINK, 0, &link_header(index, 0, UP));
-    here.request(&[down]).map_err(failed("set the device down"))?;
-    here.request(&[relocate]).map_err(failed("hand the device over"))?;
-    let mut there = socket_in(target)?;
-    let index = index_of(&mut there, new_name).map_err(failed("find the device again"))?;
-    for address in addresses {
-        there.request(&[address.message(index)]).map_err(failed("add an address"))?;
+    from.request(&[down]).map_err(failed("set the device down"))?;
+    if let Err(error) = from.request(&[relocate]) {
+        // It stays here, as it was.
+        let again = Message::new(RTM_NEWLINK, 0, &link_header(index, flags & UP, UP));
+        let _ = from.request(&[again]);
+        return Err(failed("hand the device over")(error));
     }
-    let up = Message::new(RTM_NEWLINK, 0, &link_header(index, UP, UP));
-    there.request(&[up]).map(drop).map_err(failed("set the device up"))
+    let (index, _) = link(to, new_name).map_err(failed("find the device again"))?;
+    for address in addresses {
+        to.request(&[address.message(index)]).map_err(failed("add an address"))?;
+    }
+    if up {
+        let up = Message::new(RTM_NEWLINK, 0, &link_header(index, UP, UP));
+        to.request(&[up]).map_err(failed("set the device up"))?;
+    }
+    Ok(flags & UP != 0)
 }
 
 /// ioctl(2) `SIOCSIFFLAGS`: sets the loopback device of this process's network namespace up, netdevice(7).
@@ -151,13 +195,15 @@ fn link_header(index: i32, flags: u32, change: u32) -> Vec<u8> {
     header
 }
 
-fn index_of(socket: &mut Socket, name: &str) -> Result<i32, Error> {
+/// The number and the flags of a device.
+fn link(socket: &mut Socket, name: &str) -> Result<(i32, u32), Error> {
     let mut question = Message::new(RTM_GETLINK, 0, &link_header(0, 0, 0));
     question.attr_str(IFLA_IFNAME, name);
     let answers = socket.request(&[question])?;
     let link = answers.iter().flatten().find(|answer| answer.kind == RTM_NEWLINK);
-    let bytes = link.and_then(|link| link.payload.get(4..8)?.try_into().ok());
-    bytes.map(i32::from_ne_bytes).ok_or(Error::Malformed)
+    let word = |at: usize| link.and_then(|link| link.payload.get(at..at + 4)?.try_into().ok());
+    let index = word(4).map(i32::from_ne_bytes).ok_or(Error::Malformed)?;
+    Ok((index, word(8).map(u32::from_ne_bytes).ok_or(Error::Malformed)?))
 }
 
 /// The addresses of a device that are worth keeping.
