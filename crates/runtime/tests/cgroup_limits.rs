@@ -226,8 +226,11 @@ fn privileged_files_of_version_2_are_written_by_name() {
         ("memory", "must be in the form CONTROLLER.PARAMETER"),
         ("cgroup.procs", "is not a limit"),
         ("nothing.max", "controller \\\"nothing\\\" not available"),
+        // The kernel takes the word and does not do it: without processors of its own no group is a partition.
+        ("cpuset.cpus.partition", "the cpuset cannot be a partition `root`: root invalid"),
     ] {
-        bench.spec["linux"]["resources"] = json!({ "unified": { file: "1" } });
+        let value = if file == "cpuset.cpus.partition" { "root" } else { "1" };
+        bench.spec["linux"]["resources"] = json!({ "unified": { file: value } });
         assert_eq!(bench.create(&[]).status.code(), Some(1), "{file}");
         assert!(bench.log().contains(words), "{words}: {}", bench.log());
         bench.assert_nothing_left();

@@ -248,6 +248,25 @@ impl Group {
             .map_err(|error| self.explained(controller, name, error))
     }
 
+    /// Writes several values, one after the other, into the file `name` of `controller`.
+    ///
+    /// # Errors
+    /// Names the file; the values before the one that is refused are written.
+    pub fn write_each<'a>(
+        &self,
+        controller: &str,
+        name: &str,
+        values: impl IntoIterator<Item = &'a str>,
+    ) -> Result<(), CgroupError> {
+        let Some(directory) = self.directory(controller) else {
+            return self.write(controller, name, "");
+        };
+        let path = directory.join(name);
+        let file =
+            fs::OpenOptions::new().write(true).open(&path).map_err(because("open", &path))?;
+        values.into_iter().try_for_each(|value| write_open(&file, &path, value))
+    }
+
     /// Says of a file of version 2 that is not there why its controller is not.
     fn explained(&self, controller: &str, name: &str, error: CgroupError) -> CgroupError {
         let Some(place) = self.places.iter().find(|place| place.is_unified()) else { return error };
@@ -382,6 +401,9 @@ impl Group {
     /// # Errors
     /// `TimedOut` if processes are left after ten seconds.
     pub fn kill(&self) -> Result<(), CgroupError> {
+        if !self.is_populated() {
+            return Ok(());
+        }
         let events = self.unified().and_then(Events::open);
         let start = Instant::now();
         while self.is_populated() {
@@ -510,7 +532,11 @@ fn inherit_cpuset(directory: &Path) -> Result<(), CgroupError> {
 /// Writes a control file with one write(2): control files take a whole value at a time and are never created.
 fn write_file(path: &Path, value: &str) -> Result<(), CgroupError> {
     let file = fs::OpenOptions::new().write(true).open(path).map_err(because("open", path))?;
-    match rustix::io::write(&file, value.as_bytes()) {
+    write_open(&file, path, value)
+}
+
+fn write_open(file: &fs::File, path: &Path, value: &str) -> Result<(), CgroupError> {
+    match rustix::io::write(file, value.as_bytes()) {
         Ok(_) => Ok(()),
         Err(errno) => Err(CgroupError {
             action: "write",

@@ -99,12 +99,13 @@ pub(super) fn apply(group: &Group, resources: &Resources) -> Result<()> {
     if is_unrestricted(&rules) && group.read("devices", "devices.list").as_deref() == everything {
         return Ok(());
     }
-    for rule in &rules {
-        let file = if rule.allow { "devices.allow" } else { "devices.deny" };
-        let line = line(rule);
-        group.write("devices", file, &line).map_err(cgroup_step("set a device rule"))?;
-    }
-    Ok(())
+    // One opened file for each run of rules that allow or that deny.
+    rules.chunk_by(|one, next| one.allow == next.allow).try_for_each(|run| {
+        let file = if run[0].allow { "devices.allow" } else { "devices.deny" };
+        let lines: Vec<String> = run.iter().map(line).collect();
+        let lines = lines.iter().map(String::as_str);
+        group.write_each("devices", file, lines).map_err(cgroup_step("set a device rule"))
+    })
 }
 
 /// The rule in the words of version 1: `c 1:3 rwm`.
