@@ -459,3 +459,54 @@ fn privileged_a_copied_tmpfs_can_be_read_only() {
     assert!(err.contains("Read-only file system"), "{err}");
     bench.assert_nothing_left();
 }
+
+/// Mounts made inside reach the host through a shared mount, and only through that; those of the host reach the inside of a slave.
+#[test]
+fn privileged_mounts_travel_as_propagation_says() {
+    let Some(mut bench) = Bench::new("travel", &["sleep", "1000"]) else { return };
+    let nested = Nested::new(&bench);
+    let done = Command::new("mount").arg("--make-shared").arg(&nested.0).status().unwrap();
+    assert!(done.success());
+    for name in ["in", "out"] {
+        fs::create_dir(nested.0.join(name)).unwrap();
+    }
+    let all = json!(["CAP_SYS_ADMIN"]);
+    bench.spec["process"]["capabilities"] =
+        json!({ "bounding": all, "effective": all, "permitted": all });
+    let is_here = |name: &str| {
+        let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        table.contains(&format!(" {} ", nested.0.join(name).display()))
+    };
+    let good = bench.spec.clone();
+    for (root, word, outwards, inwards) in [
+        ("rshared", "rshared", true, true),
+        ("rslave", "rslave", false, true),
+        ("rprivate", "rprivate", false, false),
+        ("", "rprivate", false, false),
+        ("", "rslave", false, true),
+    ] {
+        bench.spec = good.clone();
+        bench.spec["linux"]["rootfsPropagation"] = json!(root);
+        bench.add_mount(json!({ "destination": "/m", "type": "bind", "source": nested.0, "options": ["rbind", word] }));
+        assert!(bench.create(&[]).status.success(), "{}", bench.log());
+        assert!(bench.run(&["start", &bench.id]).status.success());
+        let made = bench.run(&["exec", &bench.id, "mount", "-t", "tmpfs", "x", "/m/out"]);
+        assert!(made.status.success(), "{made:?}");
+        assert_eq!(is_here("out"), outwards, "{root:?} {word}");
+        let host = nested.0.join("in");
+        let done = Command::new("mount").args(["-t", "tmpfs", "x"]).arg(&host).status().unwrap();
+        assert!(done.success());
+        let seen = bench.run(&["exec", &bench.id, "cat", "/proc/self/mountinfo"]);
+        let seen = String::from_utf8_lossy(&seen.stdout).contains(" /m/in ");
+        assert_eq!(seen, inwards, "{root:?} {word}");
+        assert!(bench.run(&["delete", "--force", &bench.id]).status.success());
+        for name in ["in", "out"] {
+            let _ = Command::new("umount")
+                .arg(nested.0.join(name))
+                .stderr(std::process::Stdio::null())
+                .status();
+        }
+    }
+    drop(nested);
+    bench.assert_nothing_left();
+}
