@@ -1,5 +1,6 @@
 //! The commands, one file each, and what is common to them.
 
+mod checkpoint;
 mod create;
 mod delete;
 mod describe;

@@ -63,7 +63,7 @@ fn seccomp() -> Value {
 /// runc's keys are what engines look for: the first tells what can be checkpointed, the second which runtime answers.
 fn annotations() -> Value {
     json!({
-        "org.opencontainers.runc.checkpoint.enabled": "false",
+        "org.opencontainers.runc.checkpoint.enabled": "true",
         "org.opencontainers.runtime-spec.version": SPEC_VERSION,
         "io.belljar.runtime.version": env!("CARGO_PKG_VERSION"),
     })

@@ -38,6 +38,12 @@ impl Launched {
         }
     }
 
+    /// A process that another program has made, and that nothing is said to.
+    pub(crate) fn adopted(pid: Pid, pidfd: OwnedFd) -> Result<Self> {
+        let (channel, _) = Channel::pair().map_err(step("make a socket pair"))?;
+        Ok(Self { pid, pidfd, channel, kept: false })
+    }
+
     /// Lets it go on.
     pub(crate) fn release(&self) -> Result<()> {
         self.channel.send(&Message::Continue).map_err(step("release the container's process"))

@@ -27,6 +27,7 @@ pub mod cgroup;
 mod command;
 pub mod config;
 mod console;
+mod criu;
 mod dbus;
 pub mod doors;
 pub mod error;

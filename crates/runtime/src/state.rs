@@ -253,6 +253,11 @@ impl Dir {
         fs::metadata(&self.path).map_or(0, |meta| meta.uid())
     }
 
+    /// Returns the path of a file of the runtime's own in it.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
     fn fifo(&self) -> PathBuf {
         self.path.join("exec.fifo")
     }

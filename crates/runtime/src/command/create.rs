@@ -1,5 +1,7 @@
 //! `create` and `run`.
 
+pub(super) mod restore;
+
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -77,18 +79,28 @@ pub(super) fn run(globals: &Globals, parsed: &Parsed) -> Result<u8> {
         Some(wait::Foreground::prepare(made.terminal(), !parsed.is_on("no-subreaper"))?)
     };
     let console = foreground.as_ref().and_then(wait::Foreground::console_socket).transpose()?;
-    let (mut launched, mut record) = made.launch(None, console)?;
+    let (mut launched, record) = made.launch(None, console)?;
     foreground.as_mut().map_or(Ok(()), wait::Foreground::receive_terminal)?;
     launched.release()?;
     launched.talk(&Message::End, &ListenerTarget::default(), || Ok(()))?;
     made.poststart(&record)?;
     launched.keep();
+    finish(made, foreground, &launched, record)
+}
+
+/// Waits for the end unless detached, and removes the container then.
+fn finish(
+    made: Creation<'_>,
+    foreground: Option<wait::Foreground>,
+    launched: &Launched,
+    mut record: Record,
+) -> Result<u8> {
     let Some(foreground) = foreground else {
         made.keep();
         return Ok(0);
     };
-    let code = foreground.wait(&launched)?;
-    if parsed.is_on("keep") {
+    let code = foreground.wait(launched)?;
+    if made.parsed.is_on("keep") {
         made.keep();
     } else {
         record.pid = 0;
@@ -284,6 +296,13 @@ impl<'a> Creation<'a> {
         self.assign_rdt(pid, &mut record)?;
         launched.talk(&Message::Ready, &listener, || self.runtime_hooks(pid))?;
         log::debug("init: closing the pipe to signal completion");
+        self.settle(&launched, &mut record)?;
+        Ok((launched, record))
+    }
+
+    /// Limits what may not count the runtime itself, tells who asked about the process, and writes down that it is there.
+    fn settle(&mut self, launched: &Launched, record: &mut Record) -> Result<()> {
+        let pid = launched.pid.as_raw_nonzero().get();
         let resources = self.resources();
         self.draft_mut().limit_processes(&resources)?;
         inherit::send_pidfd(self.pidfd_socket.as_ref(), "standard", launched.pidfd.as_fd())?;
@@ -295,8 +314,7 @@ impl<'a> Creation<'a> {
         record.start_ticks = process_stat(pid)
             .ok_or_else(|| Error::State("the container's process has ended".into()))?
             .start_ticks;
-        self.dir().save(&record)?;
-        Ok((launched, record))
+        self.dir().save(record)
     }
 
     /// Writes down what there will be, and mounts the root of a container that has no mount namespace to do that in.

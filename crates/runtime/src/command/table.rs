@@ -1,9 +1,11 @@
 //! The table of the commands: what each is called, takes and does.
 
 use super::{
-    Globals, create, delete, describe, events, exec, freeze, kill, list, ps, start, state, update,
+    Globals, checkpoint, create, delete, describe, events, exec, freeze, kill, list, ps, start,
+    state, update,
 };
 use crate::args::{Opt, Parsed, Words, switch, valued};
+use crate::criu;
 use crate::error::Result;
 
 /// How many words a command takes.
@@ -89,6 +91,15 @@ const PLAIN: Command = Command {
 /// Every command, in the order of the help.
 pub(crate) const COMMANDS: &[Command] = &[
     Command {
+        name: "checkpoint",
+        summary: "save a running container in files",
+        about: "Needs the program criu, and a kernel with CONFIG_CHECKPOINT_RESTORE. The container is removed unless it is to run \
+                on.",
+        options: criu::CHECKPOINT_OPTIONS,
+        run: checkpoint::run,
+        ..PLAIN
+    },
+    Command {
         name: "create",
         summary: "create a container",
         about: "Makes a container of a bundle, a directory with a config.json and a root file system. Its process waits until \
@@ -168,6 +179,14 @@ pub(crate) const COMMANDS: &[Command] = &[
         words: Words::First,
         arity: Arity::AtLeast(1),
         run: ps::run,
+    },
+    Command {
+        name: "restore",
+        summary: "restore a container from the files of a checkpoint",
+        about: "Needs the program criu, and a kernel with CONFIG_CHECKPOINT_RESTORE.",
+        options: criu::RESTORE_OPTIONS,
+        run: create::restore::run,
+        ..PLAIN
     },
     Command {
         name: "resume",
