@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 use rustix::fs::OFlags;
 use types::oci::runtime::{Linux, Mount, NamespaceKind, Spec};
@@ -89,7 +89,7 @@ impl Call {
         }
         let work = work.unwrap_or_else(|| images.clone());
         let mut call = Self { arguments: Vec::new(), log: work.join(log), images };
-        call.add(&[action, "-v4", "--log-file", log, "--empty-ns", "net", "--orphan-pts-master"]);
+        call.add(&[action, "-v4", "--log-file", log, "--empty-ns", "net"]);
         call.add(&["--images-dir".as_ref(), call.images.clone().as_os_str()]);
         call.add(&["--work-dir".as_ref(), work.as_os_str()]);
         call.add(&[format!("--manage-cgroups={mode}")]);
@@ -126,7 +126,9 @@ impl Call {
     /// [`Error::State`] with the first error of its log; the other lines about errors are warnings before that.
     pub(crate) fn run(&self) -> Result<()> {
         let mut command = self.command();
-        self.wait(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()))
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let output = command.output().map_err(step("run `criu`"))?;
+        self.judge(output.status, &String::from_utf8_lossy(&output.stderr))
     }
 
     /// Runs criu with this program's standard streams, which the restored processes get.
@@ -134,25 +136,26 @@ impl Call {
     /// # Errors
     /// As [`Call::run`].
     pub(crate) fn run_with_streams(&self) -> Result<()> {
-        self.wait(&mut self.command())
+        let status = self.command().status().map_err(step("run `criu`"))?;
+        self.judge(status, "")
     }
 
     fn command(&self) -> Command {
         log::debug(&format!("criu {:?}", self.arguments));
+        let _ = fs::remove_file(&self.log);
         let mut command = Command::new("criu");
         command.args(&self.arguments);
         command
     }
 
-    fn wait(&self, command: &mut Command) -> Result<()> {
-        let _ = fs::remove_file(&self.log);
-        let status = command.status().map_err(step("run `criu`"))?;
+    /// `said` is what came on standard error, before there was a log.
+    fn judge(&self, status: ExitStatus, said: &str) -> Result<()> {
         if status.success() {
             return Ok(());
         }
         let text = fs::read_to_string(&self.log).unwrap_or_default();
-        let mut errors = text.lines().filter(|line| line.contains("Error"));
-        let why = errors.next().unwrap_or("it left no log").to_owned();
+        let mut errors = text.lines().chain(said.lines()).filter(|line| line.contains("Error"));
+        let why = errors.next().or(said.lines().next()).unwrap_or("it left no log").to_owned();
         for line in errors {
             log::warn(line);
         }

@@ -41,7 +41,7 @@ impl Launched {
     /// A process that another program has made, and that nothing is said to.
     pub(crate) fn adopted(pid: Pid, pidfd: OwnedFd) -> Result<Self> {
         let (channel, _) = Channel::pair().map_err(step("make a socket pair"))?;
-        Ok(Self { pid, pidfd, channel, kept: false })
+        Ok(Self { pid, pidfd, channel, devices: None, kept: false })
     }
 
     /// Lets it go on.
