@@ -80,6 +80,8 @@ pub(crate) enum Op {
     AttachRoot { tree: OwnedFd, path: CString },
     /// One of `mounts`.
     Mount(Box<MountOp>),
+    /// One of `mounts` that is a symbolic link (`copy-symlink`).
+    Link { path: PathBuf, content: PathBuf },
     /// `mounts` of type `cgroup`.
     Cgroup(Box<CgroupView>),
     /// Device nodes, made relative to an open `/dev`.

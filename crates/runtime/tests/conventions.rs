@@ -256,3 +256,23 @@ fn privileged_a_pidfd_goes_to_who_asks_for_it() {
     assert!(bench.create(&[]).status.success(), "{}", bench.log());
     assert_eq!(received().1, bench.state()["pid"].to_string());
 }
+
+#[test]
+fn privileged_a_link_is_copied_on_request() {
+    let Some(mut bench) = Bench::new("copylink", &["readlink", "/a/link"]) else { return };
+    let link = bench.dir.path().join("broken");
+    std::os::unix::fs::symlink("points/nowhere", &link).unwrap();
+    bench.add_mount(
+        json!({ "destination": "/a/link", "type": "bind", "source": link, "options": ["rbind", "copy-symlink"] }),
+    );
+    let (code, out, err) = bench.foreground();
+    assert_eq!((code, out.as_str()), (0, "points/nowhere\n"), "{err}");
+    // It may be there from the last time, but not as something else.
+    assert_eq!(bench.foreground().0, 0);
+    fs::remove_file(bench.rootfs().join("a/link")).unwrap();
+    std::os::unix::fs::symlink("elsewhere", bench.rootfs().join("a/link")).unwrap();
+    let (code, _, err) = bench.foreground();
+    assert_eq!(code, 1);
+    assert!(err.contains("make the link `/a/link`"), "{err}");
+    bench.assert_nothing_left();
+}

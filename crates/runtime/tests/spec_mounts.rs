@@ -427,7 +427,8 @@ fn privileged_every_option_of_the_features_is_taken() {
     for option in options {
         let word = option.as_str().unwrap();
         let mut mount = match word {
-            "bind" | "rbind" | "src-nofollow" | "dest-nofollow" | "idmap" | "ridmap" => {
+            "bind" | "rbind" | "src-nofollow" | "dest-nofollow" | "copy-symlink" | "idmap"
+            | "ridmap" => {
                 json!({ "destination": "/m", "type": "bind", "source": "data", "options": ["bind", word] })
             }
             "remount" => json!({ "destination": "/dev", "options": [word, "bind", "nosuid"] }),

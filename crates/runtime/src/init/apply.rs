@@ -79,6 +79,9 @@ impl<'a> Stage<'a> {
                 Ok(())
             }
             Op::Mount(op) => self.mount(*op),
+            Op::Link { path, content } => self
+                .link(&path, &content)
+                .map_err(failed(format!("make the link `/{}`", path.display()))),
             Op::Cgroup(view) => self.cgroup(&view),
             Op::Nodes(nodes) => nodes.iter().try_for_each(|node| self.node(node)),
             Op::Links => self.links(),
@@ -190,6 +193,24 @@ impl<'a> Stage<'a> {
             Source::Present { params, changes } => {
                 self.remount(&op.target, params, changes).map_err(failed(label))
             }
+        }
+    }
+
+    /// A link that is there already must be the same.
+    fn link(&self, path: &Path, content: &Path) -> Result<(), Errno> {
+        let root = self.root.as_ref().ok_or(Errno::BADF)?;
+        let name = path.file_name().ok_or(Errno::INVAL)?;
+        let parent = inroot::mkdir_all(root, path.parent().unwrap_or(Path::new("")), DIR_MODE)?;
+        match rustix::fs::symlinkat(content, &parent, name) {
+            Err(Errno::EXIST) => {
+                let found = rustix::fs::readlinkat(&parent, name, Vec::new())?;
+                if found.as_bytes() == content.as_os_str().as_bytes() {
+                    Ok(())
+                } else {
+                    Err(Errno::EXIST)
+                }
+            }
+            other => other,
         }
     }
 

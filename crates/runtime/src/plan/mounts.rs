@@ -82,7 +82,10 @@ pub(super) fn plan(
             options.set.remove(Attr::RDONLY);
             late.push(Op::Attributes { path: target.clone(), set: Attr::RDONLY });
         }
-        let op = if options.remount {
+        let link = copied_link(mount, &target, &options, request);
+        let op = if let Some(link) = link {
+            link
+        } else if options.remount {
             remount(target, &options)?
         } else if is_bind(mount, &options) {
             bind(mount, target, &options, linux, request, &mut maps)?
@@ -97,6 +100,20 @@ pub(super) fn plan(
     }
     ops.extend(late);
     Ok(())
+}
+
+/// With `copy-symlink` a link as the source stands in the container as the same link, wherever it leads.
+fn copied_link(
+    mount: &Mount,
+    target: &Path,
+    options: &Options,
+    request: &Request<'_>,
+) -> Option<Op> {
+    if !options.copy_symlink || !is_bind(mount, options) {
+        return None;
+    }
+    let content = std::fs::read_link(request.bundle.join(&mount.source)).ok()?;
+    Some(Op::Link { path: target.to_owned(), content })
 }
 
 fn is_bind(mount: &Mount, options: &Options) -> bool {

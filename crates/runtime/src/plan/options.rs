@@ -21,6 +21,8 @@ pub(crate) struct Options {
     pub(crate) recursive_id_map: bool,
     /// A symbolic link as the source of a bind mount is not followed.
     pub(crate) source_no_follow: bool,
+    /// A symbolic link as the source of a bind mount is made anew in its place.
+    pub(crate) copy_symlink: bool,
     /// A symbolic link as the target of a bind mount is not followed.
     pub(crate) target_no_follow: bool,
     /// `key=value` and flags for the file system.
@@ -56,6 +58,7 @@ enum Effect {
         recursive: bool,
     },
     SourceNoFollow,
+    CopySymlink,
     TargetNoFollow,
     /// A flag of every file system, under the kernel's name for it (fsconfig(2)).
     Super(&'static str),
@@ -90,13 +93,14 @@ const fn all_access_time(value: Attr) -> Effect {
 /// Every option with a meaning of its own, in the order of the names; whatever is not here is for the file system. `features` shows this
 /// very table.
 #[rustfmt::skip]
-const TABLE: [(&str, Effect); 65] = {
-    use Effect::{Bind, CopyUp, IdMap, None, NotAtime, RecursiveNotAtime, Remount, SourceNoFollow, Super, TargetNoFollow};
+const TABLE: [(&str, Effect); 66] = {
+    use Effect::{Bind, CopySymlink, CopyUp, IdMap, None, NotAtime, RecursiveNotAtime, Remount, SourceNoFollow, Super, TargetNoFollow};
     [
         ("acl", None),
         ("async", Super("async")),
         ("atime", NotAtime(Attr::NOATIME)),
         ("bind", Bind { recursive: false }),
+        ("copy-symlink", CopySymlink),
         ("defaults", None),
         ("dest-nofollow", TargetNoFollow),
         ("dev", clear(Attr::NODEV)),
@@ -218,6 +222,7 @@ impl Options {
                 self.recursive_id_map |= recursive;
             }
             Effect::SourceNoFollow => self.source_no_follow = true,
+            Effect::CopySymlink => self.copy_symlink = true,
             Effect::TargetNoFollow => self.target_no_follow = true,
             Effect::Super(name) => self.data.push((name.to_owned(), None)),
         }
