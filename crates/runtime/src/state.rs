@@ -331,12 +331,12 @@ impl Dir {
         Ok(draft)
     }
 
-    /// Writes `state.json`, complete or not at all.
+    /// Makes `state.json` of what was written last, complete or not at all: from now on there is a container.
     ///
     /// # Errors
-    /// Those of writing and renaming.
-    pub fn save(&self, record: &Record) -> Result<()> {
-        let draft = self.save_draft(record)?;
+    /// Those of renaming.
+    pub fn publish(&self) -> Result<()> {
+        let draft = self.path.join(".state.json");
         let path = self.path.join("state.json");
         fs::rename(&draft, &path).map_err(step(format!("rename to `{}`", path.display())))
     }
@@ -496,8 +496,14 @@ mod tests {
         let dir = Dir::make(&root, "x").unwrap();
         assert!(matches!(Dir::make(&root, "x"), Err(Error::Exists)));
         assert!(dir.load().unwrap().is_none());
-        dir.save(&Record { id: "x".into(), oci_version: "1.2.0".into(), ..Record::default() })
-            .unwrap();
+        dir.save_draft(&Record {
+            id: "x".into(),
+            oci_version: "1.2.0".into(),
+            ..Record::default()
+        })
+        .unwrap();
+        assert!(dir.load().unwrap().is_none());
+        dir.publish().unwrap();
         let record = dir.record().unwrap();
         assert_eq!(dir.state(&record).status, Status::Stopped);
         assert_eq!(Dir::all(&root).len(), 1);

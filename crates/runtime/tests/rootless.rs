@@ -21,7 +21,7 @@ use sys::cgroup::{Cgroups, Mode};
 const USER: u32 = 65534;
 
 /// Ids that no account of the machine has.
-const RANGE: u32 = 300_000;
+const RANGE: u32 = 1_900_000_000;
 
 /// A bundle, a program and a runtime directory of a user's own.
 struct Home {

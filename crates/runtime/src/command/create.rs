@@ -294,14 +294,20 @@ impl<'a> Creation<'a> {
         let pid = launched.pid.as_raw_nonzero().get();
         self.draft_mut().settled();
         self.assign_rdt(pid, &mut record)?;
+        record.pid = pid;
+        record.start_ticks = process_stat(pid)
+            .ok_or_else(|| Error::State("the container's process has ended".into()))?
+            .start_ticks;
+        // Written while the process is at work, and given its name when the container is there.
+        self.dir().save_draft(&record)?;
         launched.talk(&Message::Ready, &listener, || self.runtime_hooks(pid))?;
         log::debug("init: closing the pipe to signal completion");
-        self.settle(&launched, &mut record)?;
+        self.settle(&launched)?;
         Ok((launched, record))
     }
 
     /// Limits what may not count the runtime itself, tells who asked about the process, and writes down that it is there.
-    fn settle(&mut self, launched: &Launched, record: &mut Record) -> Result<()> {
+    fn settle(&mut self, launched: &Launched) -> Result<()> {
         let pid = launched.pid.as_raw_nonzero().get();
         let resources = self.resources();
         self.draft_mut().limit_processes(&resources)?;
@@ -310,11 +316,7 @@ impl<'a> Creation<'a> {
             write_pid_file(Path::new(file), pid)?;
             self.wrote_pid_file = true;
         }
-        record.pid = pid;
-        record.start_ticks = process_stat(pid)
-            .ok_or_else(|| Error::State("the container's process has ended".into()))?
-            .start_ticks;
-        self.dir().save(record)
+        self.dir().publish()
     }
 
     /// Writes down what there will be, and mounts the root of a container that has no mount namespace to do that in.
@@ -336,7 +338,7 @@ impl<'a> Creation<'a> {
         let Some(given) = given else { return Ok(()) };
         self.rdt = rdt::apply(&rdt::root()?, self.dir().id(), given, pid)?;
         record.rdt = self.rdt.paths().to_vec();
-        self.dir().save_draft(record).map(drop)
+        Ok(())
     }
 
     fn listener(&self, plan: &plan::Plan) -> ListenerTarget {
