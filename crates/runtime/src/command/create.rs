@@ -294,16 +294,21 @@ impl<'a> Creation<'a> {
         let pid = launched.pid.as_raw_nonzero().get();
         self.draft_mut().settled();
         self.assign_rdt(pid, &mut record)?;
-        record.pid = pid;
-        record.start_ticks = process_stat(pid)
-            .ok_or_else(|| Error::State("the container's process has ended".into()))?
-            .start_ticks;
-        // Written while the process is at work, and given its name when the container is there.
-        self.dir().save_draft(&record)?;
+        // While the process is at work; the file gets its name when the container is there.
+        self.write_down(pid, &mut record)?;
         launched.talk(&Message::Ready, &listener, || self.runtime_hooks(pid))?;
         log::debug("init: closing the pipe to signal completion");
         self.settle(&launched)?;
         Ok((launched, record))
+    }
+
+    /// Writes down which process it is, under a name that nobody reads yet.
+    fn write_down(&self, pid: i32, record: &mut Record) -> Result<()> {
+        record.pid = pid;
+        record.start_ticks = process_stat(pid)
+            .ok_or_else(|| Error::State("the container's process has ended".into()))?
+            .start_ticks;
+        self.dir().save_draft(record).map(drop)
     }
 
     /// Limits what may not count the runtime itself, tells who asked about the process, and writes down that it is there.

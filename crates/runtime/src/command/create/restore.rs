@@ -65,7 +65,8 @@ impl Creation<'_> {
         self.draft_mut().settled();
         // criu has put the processes into a time namespace, so that their clocks go on where they stopped.
         record.namespaces |= Namespaces::TIME.bits();
-        self.settle(&launched, &mut record)?;
+        self.write_down(launched.pid.as_raw_nonzero().get(), &mut record)?;
+        self.settle(&launched)?;
         Ok((launched, record))
     }
 }
