@@ -203,7 +203,8 @@ impl Drop for Draft {
     }
 }
 
-fn refuse_used(group: &Group) -> Result<()> {
+/// Refuses a group that is frozen or holds processes.
+pub(crate) fn refuse_used(group: &Group) -> Result<()> {
     if !group.exists() {
         return Ok(());
     }

@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
@@ -327,7 +327,12 @@ impl Dir {
         let draft = self.path.join(".state.json");
         let text = serde_json::to_vec(record)
             .map_err(|source| Error::Json { path: draft.clone(), source })?;
-        fs::write(&draft, text).map_err(step(format!("write `{}`", draft.display())))?;
+        // The later draft says more than the earlier one and is written over it, so that one of the two is always there.
+        let written = fs::OpenOptions::new().write(true).create(true).truncate(false).open(&draft);
+        let size = text.len() as u64;
+        written
+            .and_then(|mut file| file.write_all(&text).and_then(|()| file.set_len(size)))
+            .map_err(step(format!("write `{}`", draft.display())))?;
         Ok(draft)
     }
 

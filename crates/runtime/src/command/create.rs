@@ -183,6 +183,9 @@ impl<'a> Creation<'a> {
             kept: false,
         };
         let (group, resources) = (creation.cgroups.group(&path), creation.resources());
+        if !lenient && !globals.no_cgroups {
+            creation.announce(&group, scope.as_ref().map_or("", |place| &place.unit))?;
+        }
         creation.draft = Some(match &scope {
             Some(place) => {
                 let annotations = &creation.spec.annotations;
@@ -372,6 +375,20 @@ impl<'a> Creation<'a> {
     fn poststart(&self, record: &Record) -> Result<()> {
         let state = state_text(&self.state(Status::Running, record.pid));
         hooks::run_all("poststart", &self.hooks().poststart, &state).map_err(Error::State)
+    }
+
+    /// Writes down which group will be made, so that it can be removed should this process be killed before it has more to say. A group
+    /// that others use is not this container's.
+    fn announce(&self, group: &Group, unit: &str) -> Result<()> {
+        cgroup::refuse_used(group)?;
+        let record = Record {
+            id: self.dir().id().to_owned(),
+            oci_version: self.spec.oci_version.clone(),
+            cgroup: group.places().iter().map(Into::into).collect(),
+            unit: unit.to_owned(),
+            ..Record::default()
+        };
+        self.dir().save_draft(&record).map(drop)
     }
 
     /// What is known before the process is there.

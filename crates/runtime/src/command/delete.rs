@@ -51,7 +51,8 @@ pub(super) fn teardown(dir: &Dir, record: &Record) -> Result<()> {
     record.check_group()?;
     let group = record.group();
     kill_first(record);
-    if group.exists() {
+    // A creation that was killed may have made it in some hierarchies only.
+    if group.exists() || group.places().iter().any(|place| place.directory.exists()) {
         group.kill().map_err(cgroup_step("kill the container's processes"))?;
         match group.remove() {
             // The group was made by someone else, for this user.
