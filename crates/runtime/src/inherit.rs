@@ -20,22 +20,16 @@ pub(crate) struct Inherited {
 }
 
 impl Inherited {
-    /// Counts them, looks that those of `--preserve-fds` are there, and marks all others close-on-exec. `activated` tells whether
-    /// $LISTEN_FDS counts.
+    /// Counts them and marks all others close-on-exec. `activated` tells whether $LISTEN_FDS counts. `--preserve-fds` is a limit:
+    /// numbers that are not open stay so, as with crun and youki (runc refuses); what this program has opened itself is
+    /// close-on-exec, and not passed on.
     ///
     /// # Errors
-    /// [`Error::Step`] for one that is not open, in runc's words.
+    /// Those of close_range(2).
     pub(crate) fn take(parsed: &Parsed, activated: bool) -> Result<Self> {
         let preserved = parsed.number::<u32>("preserve-fds")?.unwrap_or(0);
         let sockets = if activated { listen_fds() } else { 0 };
         let all = preserved.saturating_add(sockets);
-        for number in 0..preserved {
-            // What this program has opened itself is close-on-exec, and not to be passed on.
-            if !sys::clone::outlives_exec(3 + sockets + number) {
-                let text = format!("unable to stat preserved-fd {number} (of {preserved})");
-                return Err(step(text)(rustix::io::Errno::NOENT));
-            }
-        }
         sys::clone::close_on_exec_from(all.saturating_add(3))
             .map_err(step("close inherited descriptors"))?;
         Ok(Self { sockets, all })

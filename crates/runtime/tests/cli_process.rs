@@ -59,16 +59,15 @@ fn privileged_descriptors_are_passed_on_when_they_are_there() {
 
     let (code, out, err) = by_shell(&bench, &open, &run("--preserve-fds 2"));
     assert_eq!((code, out.as_str()), (0, "3\n4\ninside\n"), "{err}");
-    let (code, _, err) = by_shell(&bench, &open, &run("--preserve-fds 3"));
-    assert_eq!(code, 1);
-    let want = "unable to stat preserved-fd 2 (of 3): no such file or directory";
-    assert!(err.contains(want), "{err}");
+    // The number is a limit: there is no 5.
+    let (code, out, err) = by_shell(&bench, &open, &run("--preserve-fds 3"));
+    assert_eq!((code, out.as_str(), err.as_str()), (0, "3\n4\ninside\n", ""));
     let (_, out, _) = by_shell(&bench, &open, &run(""));
     assert_eq!(out, "", "nothing is passed on by itself");
     let log = bench.dir.path().join("log");
     let log_first = format!("--log {} {}", log.display(), run("--preserve-fds 1"));
-    let (code, _, _) = by_shell(&bench, "", &log_first);
-    assert_eq!(code, 1, "the runtime's own log is no inherited descriptor");
+    let (_, out, _) = by_shell(&bench, "", &log_first);
+    assert_eq!(out, "", "the runtime's own log is no inherited descriptor");
     bench.assert_nothing_left();
 }
 

@@ -294,16 +294,6 @@ fn close_range(first: u32, last: u32) -> Result<(), Errno> {
     check(result).map(|_| ())
 }
 
-/// Tells whether descriptor `number` is open and outlives execve(2): fcntl(2) `F_GETFD` without `FD_CLOEXEC`.
-#[must_use]
-pub fn outlives_exec(number: u32) -> bool {
-    let Ok(number) = i32::try_from(number) else { return false };
-    // SAFETY: fcntl(F_GETFD) takes any number, answers EBADF for one that is not open, and changes nothing.
-    // JUSTIFICATION: inherited descriptors (`--preserve-fds`) are known by number only.
-    let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
-    flags >= 0 && flags & libc::FD_CLOEXEC == 0
-}
-
 /// Lets descriptor `number` outlive the next execve(2). `EBADF` if it is not open.
 ///
 /// # Errors
