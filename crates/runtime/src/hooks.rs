@@ -3,12 +3,16 @@
 //! OCI runtime-spec config.md#posix-platform-hooks.
 
 use std::ffi::CString;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags};
 use types::oci::runtime::Hook;
+
+/// How much of what a failed hook has written is told.
+const MAX_STDERR: usize = 8 << 10;
 
 /// The kinds of hooks in the order of a container's life.
 pub(crate) const KINDS: [&str; 6] =
@@ -69,21 +73,22 @@ fn run(hook: &Hook, default_env: Option<&[CString]>, state: &str) -> Result<(), 
     wait(child, timeout.map(Duration::from_secs), hook)
 }
 
+/// Waits for the hook itself: what it leaves behind in the background may hold its standard error open for ever.
 fn wait(mut child: Child, timeout: Option<Duration>, hook: &Hook) -> Result<(), String> {
-    if let Some(timeout) = timeout
-        && !ends_within(&child, timeout)
-    {
+    let mut stderr = child.stderr.take();
+    let mut text = Vec::new();
+    if !listen(&child, stderr.as_mut(), &mut text, timeout) {
         let _ = child.kill();
         let _ = child.wait();
+        let timeout = timeout.unwrap_or_default();
         return Err(format!("`{}` ran past specified timeout of {timeout:?}", hook.path));
     }
-    let output =
-        child.wait_with_output().map_err(|error| format!("wait for `{}`: {error}", hook.path))?;
-    if output.status.success() {
+    let status = child.wait().map_err(|error| format!("wait for `{}`: {error}", hook.path))?;
+    if status.success() {
         return Ok(());
     }
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    Err(format!("`{}`: {}, stderr: {}", hook.path, end(output.status), stderr.trim()))
+    let stderr = String::from_utf8_lossy(&text);
+    Err(format!("`{}`: {}, stderr: {}", hook.path, end(status), stderr.trim()))
 }
 
 /// How a program ended, in the words of Go's `os` package, which clients look for.
@@ -113,17 +118,51 @@ fn end(status: ExitStatus) -> String {
     }
 }
 
-fn ends_within(child: &Child, timeout: Duration) -> bool {
+/// Takes what the hook writes until it ends; `false` if it does not in time.
+fn listen(
+    child: &Child,
+    mut stderr: Option<&mut ChildStderr>,
+    text: &mut Vec<u8>,
+    timeout: Option<Duration>,
+) -> bool {
     let Ok(pidfd) = sys::pidfd::open(child.id()) else { return true };
     let start = Instant::now();
     loop {
-        let left = timeout.saturating_sub(start.elapsed());
-        let mut fds = [rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN)];
-        match sys::event::poll(&mut fds, Some(left)) {
-            Ok(0) if start.elapsed() >= timeout => return false,
-            Ok(0) => {}
-            _ => return true,
+        let left = timeout.map(|timeout| timeout.saturating_sub(start.elapsed()));
+        let mut fds = vec![PollFd::new(&pidfd, PollFlags::IN)];
+        fds.extend(stderr.as_deref().map(|stderr| PollFd::new(stderr, PollFlags::IN)));
+        let ready = sys::event::poll(&mut fds, left);
+        let events: Vec<PollFlags> = fds.iter().map(PollFd::revents).collect();
+        drop(fds);
+        if events.get(1).is_some_and(|events| !events.is_empty())
+            && !stderr.as_deref_mut().is_some_and(|stderr| take(stderr, text))
+        {
+            stderr = None;
+            continue;
         }
+        match ready {
+            Err(_) => return true,
+            // What was written before the end has been taken in an earlier round, or is taken in the next.
+            Ok(_) if events[0].contains(PollFlags::IN) => {
+                if events.get(1).is_none_or(PollFlags::is_empty) || text.len() >= MAX_STDERR {
+                    return true;
+                }
+            }
+            Ok(0) if left.is_some_and(|left| left.is_zero()) => return false,
+            Ok(_) => {}
+        }
+    }
+}
+
+/// Takes a piece, and keeps the beginning of the whole; `false` at the end.
+fn take(stderr: &mut ChildStderr, text: &mut Vec<u8>) -> bool {
+    let mut piece = [0; 4096];
+    match stderr.read(&mut piece) {
+        Ok(count @ 1..) => {
+            text.extend(&piece[..count.min(MAX_STDERR.saturating_sub(text.len()))]);
+            true
+        }
+        _ => false,
     }
 }
 
@@ -159,6 +198,19 @@ mod tests {
             ..hook("/bin/sh", &["sh", "-c", "test $A$HOME = b"], None)
         };
         assert_eq!(run_all("prestart", &[own], "{}"), Ok(()));
+    }
+
+    #[test]
+    fn a_hook_may_write_much_and_leave_something_behind() {
+        let start = Instant::now();
+        let script = "yes 1234567 | head -c 300000 >&2; sleep 5 & exit 3";
+        let loud = hook("/bin/sh", &["sh", "-c", script], Some(20));
+        let text = run_all("x", &[loud], "{}").unwrap_err();
+        assert!(text.contains("1234567") && !text.contains("timeout"), "{text}");
+        assert!(text.len() < MAX_STDERR + 200);
+        let quiet = hook("/bin/sh", &["sh", "-c", "sleep 5 & true"], None);
+        assert_eq!(run_all("x", &[quiet], "{}"), Ok(()));
+        assert!(start.elapsed() < Duration::from_secs(4));
     }
 
     #[test]
