@@ -237,6 +237,9 @@ fn start(
         false => plan.ops,
         true => operations().map_err(|error| InitFailure::sentence(Chain(&error).to_string()))?,
     };
+    if plan.standing.is_unprivileged() && !plan.time_offsets.is_empty() {
+        enter_time_namespace(&plan.time_offsets)?;
+    }
     if equipment.in_user_namespace {
         become_mapped_root(|| equipment.hide())?;
     }
@@ -289,6 +292,19 @@ fn enter_groups(group: Option<&Group>, in_unified: bool, in_version_1: bool) -> 
 /// Where that is denied (an outer filter), it stays as it is.
 fn reset_affinity() {
     let _ = sys::namespace::reset_affinity();
+}
+
+/// Makes a time namespace as for children and, once it has its offsets, enters it, time_namespaces(7).
+fn enter_time_namespace(offsets: &str) -> Outcome<()> {
+    let because = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
+    let what = || failed("make a time namespace with offsets");
+    sys::namespace::new_time_namespace_for_children().map_err(what())?;
+    std::fs::write("/proc/self/timens_offsets", offsets)
+        .map_err(because)
+        .map_err(failed("write the time offsets"))?;
+    let own = std::fs::File::open("/proc/self/ns/time_for_children").map_err(because);
+    let joined = own.and_then(|own| sys::namespace::join(&own, Namespaces::TIME));
+    joined.map_err(what())
 }
 
 /// Whether clone3 made the container's groups the roots of the cgroup namespace: every line of `/proc/self/cgroup` ends in `:/`.

@@ -218,7 +218,9 @@ pub(crate) fn container(
         labels: Vec::new(),
     };
     let _place = visits.then(|| Visit::enter(cgroups, group)).transpose()?;
-    let time = TimeNamespace::make(&plan.time_offsets)?;
+    // Without privileges the process makes it for itself, with those of its user namespace.
+    let own_time = standing.is_unprivileged();
+    let time = TimeNamespace::make(if own_time { "" } else { &plan.time_offsets })?;
     // Where namespaces must be joined before others are made, that is done by a process in between.
     let join_pid = plan.join_pid.take();
     let join_time = match plan.joins.iter().position(|join| join.kind == Namespaces::TIME) {

@@ -369,6 +369,39 @@ fn privileged_no_cgroup_can_be_written_to_without_a_namespace_of_them() {
 }
 
 #[test]
+fn privileged_a_users_clocks_have_offsets() {
+    let Some(mut home) = Home::new("rootless-clocks", &["cat", "/proc/self/timens_offsets"]) else {
+        return;
+    };
+    let spaces = home.bench.spec["linux"]["namespaces"].as_array_mut().unwrap();
+    spaces.push(json!({ "type": "time" }));
+    home.bench.spec["linux"]["timeOffsets"] =
+        json!({ "boottime": { "secs": 3600, "nanosecs": 5 } });
+    let (code, out, error) = home.foreground();
+    assert_eq!(code, 0, "{error}");
+    let words: Vec<&str> = out.split_whitespace().collect();
+    assert_eq!(words, ["monotonic", "0", "0", "boottime", "3600", "5"]);
+    home.assert_nothing_left();
+}
+
+/// CVE-2019-5736 for a program that belongs to the user, who cannot copy its mount.
+#[test]
+fn privileged_a_users_own_program_is_run_from_a_sealed_copy() {
+    let script = "readlink /proc/1/exe; echo x 2>/dev/null >/proc/1/exe || echo refused";
+    let Some(mut home) = Home::new("rootless-5736", &["sh", "-c", script]) else { return };
+    // The first process of the container is the runtime's file as long as it waits.
+    chown(home.path("program"), Some(USER), Some(USER)).unwrap();
+    home.bench.spec["process"]["args"] = json!(["sleep", "1000"]);
+    assert!(home.create(&mut home.other(home.path("program"))).status.success());
+    let id = home.bench.id.clone();
+    let exe = fs::read_link(format!("/proc/{}/exe", home.state()["pid"])).unwrap();
+    assert!(exe.to_str().unwrap().starts_with("/memfd:belljar-runtime"), "{exe:?}");
+    let said = home.said(&["exec", &id, "sh", "-c", script]);
+    assert!(said.ends_with("refused\n"), "{said}");
+    assert!(home.run(&["delete", "--force", &id]).status.success());
+}
+
+#[test]
 fn privileged_sysfs_without_a_network_namespace_is_the_hosts() {
     let Some(mut home) = Home::new("rootless-sysfs", &["sh", "-c", "ls /sys/class/net; mount"])
     else {
