@@ -3,7 +3,10 @@
 
 mod harness;
 
-use harness::Bench;
+use std::process::Command;
+
+use harness::{Bench, PROGRAM};
+use serde_json::json;
 
 #[test]
 fn privileged_signal_0_asks_whether_there_is_a_process() {
@@ -14,4 +17,26 @@ fn privileged_signal_0_asks_whether_there_is_a_process() {
     assert!(bench.run(&["kill", &bench.id, "KILL"]).status.success());
     bench.wait_for_status("stopped");
     assert!(!bench.run(&["kill", &bench.id, "0"]).status.success());
+}
+
+/// Where `/dev` is shared, a copy of a device's mount must not stay a peer of it: what the container mounts over it would arrive on
+/// the host.
+#[test]
+fn privileged_devices_of_a_user_namespace_are_no_peers_of_the_hosts() {
+    let Some(mut bench) = Bench::new("peers", &["cat", "/proc/self/mountinfo"]) else { return };
+    let namespaces = bench.spec["linux"]["namespaces"].as_array_mut().unwrap();
+    namespaces.push(json!({ "type": "user" }));
+    for maps in ["uidMappings", "gidMappings"] {
+        bench.spec["linux"][maps] =
+            json!([{ "containerID": 0, "hostID": 100_000, "size": 65_536 }]);
+    }
+    bench.write_spec();
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "shared"]).arg(PROGRAM);
+    command.arg("--root").arg(bench.root());
+    command.args(["run", "--bundle"]).arg(bench.bundle()).arg(&bench.id);
+    let output = command.output().unwrap();
+    let mounts = String::from_utf8_lossy(&output.stdout);
+    assert!(mounts.contains(" /dev/null "), "{mounts} {}", String::from_utf8_lossy(&output.stderr));
+    assert!(!mounts.contains(" shared:"), "{mounts}");
 }

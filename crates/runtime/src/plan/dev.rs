@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Dev, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
-use sys::mount::Attr;
+use sys::mount::{Attr, Change, Propagation};
 use types::oci::runtime::{Device, IdMapping, Linux, Spec};
 
 use super::{Op, Request, c_string, host};
@@ -133,6 +133,10 @@ fn bind_hosts(node: &mut Node, linux: &Linux) -> Result<()> {
         other => other,
     };
     let tree = tree.map_err(step(format!("open the device `{path}`")))?;
+    // A peer of the host's mount would hand on what the container mounts over its device.
+    let private = Change::propagation(Propagation::Private);
+    sys::mount::set_attributes(&tree, false, &private)
+        .map_err(step(format!("set the propagation of the device `{path}`")))?;
     let stat = rustix::fs::fstat(&tree).map_err(step(format!("look at the device `{path}`")))?;
     if FileType::from_raw_mode(stat.st_mode) != node.kind || stat.st_rdev != node.device {
         let (major, minor) = (rustix::fs::major(node.device), rustix::fs::minor(node.device));
