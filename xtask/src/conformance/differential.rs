@@ -70,7 +70,8 @@ pub fn here(programs: &Path, filter: &[String]) -> Result<Comparison> {
         find("busybox").or_else(|_| Ok::<_, anyhow::Error>(PathBuf::from("/bin/busybox")))?;
     let mut other = Other::start()?;
     let unique = std::process::id();
-    let base = std::env::temp_dir().join(format!("belljar-differential-{unique}"));
+    // Not /tmp: where that is mounted `nodev`, a root below it has no devices.
+    let base = Path::new("/var/tmp").join(format!("belljar-differential-{unique}"));
     let site = Site {
         dir: base.join("bundle"),
         id: format!("differential-{unique}"),

@@ -46,6 +46,22 @@ fn same_without(ours: &str, theirs: &str, without: &[&str]) -> bool {
 const OLDER: &str = "Debian's runc 1.1.5 does not know the field and ignores it";
 const TUN: &str = "runc before 1.2 gave every container `/dev/net/tun`";
 
+/// Mounts of the same place that may be written or not alike: root, first option and the kind of file system.
+fn alike(ours: &str, theirs: &str) -> bool {
+    let parts = |text: &str| {
+        let mut words = text.split(' ');
+        let root = words.next().map(str::to_owned);
+        let access = words.next().and_then(|options| options.split(',').next()).map(str::to_owned);
+        let kind = text.split("] ").nth(1).and_then(|rest| rest.split(' ').next());
+        (root, access, kind.map(str::to_owned))
+    };
+    parts(ours) == parts(theirs)
+}
+
+const CRUN_MOUNTS: &str = "crun makes copies private, drops the flags that it was not asked for, and has another null device over masked files";
+const CRUN_EXEC: &str = "without a document `exec` continues the container's process, as in runc; crun begins anew, as root";
+const CRUN_LENIENT: &str = "crun lets it pass, or says and counts it otherwise";
+
 /// The table.
 pub const EXPECTED: &[Expected] = &[
     expected("*", "*", "state *: ociVersion", "each names the version of the specification that it was made for"),
@@ -70,6 +86,34 @@ pub const EXPECTED: &[Expected] = &[
     expected("*", "*", "* mount /t#0|* mount /copied#0", "the mode of the directory beneath is given with the mount, and not set after it")
         .only_if(|ours, theirs| same_without(ours, theirs, &["mode=755,"])),
     expected("runc", "user with groups and umask", "exec umask|exec status Umask", "the umask is the user's, for `exec` too"),
+    expected("runc", "*", "* limit Max open files", "Go raises the limit of the caller, and Debian's runc hands that on"),
+    expected("runc", "*", "* mount *", "flags of the source's own file system are kept, not only what was asked for")
+        .only_if(alike),
+    expected("runc", "namespace of the host: PID", "left: groups", "runc leaves the group when the process is its own child's"),
+    expected("*", "limits: CPU", "group cpu.weight", "the conversion of shares that runc has since 1.3.2 and crun since 1.23")
+        .only_if(|ours, theirs| (ours, theirs) == ("59", "20")),
+    expected("runc", "misuse", "left in the root: *", "what the probe had time for"),
+    expected("*", "refused: oomScoreAdj out of range|run: a directory", "*: message", "other words"),
+    expected("runc", "refused: mapping without a user namespace", "*", "runc 1.1.5 ignores the mapping"),
+    expected("crun", "*", "* mount *", CRUN_MOUNTS).only_if(alike),
+    expected("crun", "*", "* mount /proc/*|* mount /masked/file#0|* mount /dev/*", CRUN_MOUNTS),
+    expected("crun", "*", "exec status *|exec limit *|exec umask|exec id|exec cwd|exec pwd|exec environment|exec oom_score_adj|exec mkdir", CRUN_EXEC),
+    expected("crun", "*", "exec device *|exec writable *|exec leads *|exec as a user: output|exec with status: message|exec bytes *", CRUN_EXEC),
+    expected("crun", "*", "* status|* message|* logged", CRUN_LENIENT)
+        .only_if(|ours, theirs| ours != "0" && !ours.is_empty() && theirs != ours),
+    expected("crun", "*", "state *: rootfs|state *: systemd-scope|state *: bundle", "fields of crun's own; runc names the root in full"),
+    expected("crun", "*", "* environment", "crun sets no `HOME` for a user that is in no list")
+        .only_if(|ours, theirs| same_without(ours, theirs, &["HOME=/ | ", " | HOME=/"])),
+    expected("crun", "*", "node /dev/null|node /dev/kmsg", "devices stay root's; crun gives what the process holds open, and new nodes, to its user"),
+    expected("crun", "keyring seen", "* keyring", "crun's ring has another name"),
+    expected("crun", "*", "left in the root: *", "places of mounts are made with other modes")
+        .only_if(|ours, theirs| ours != "(absent)" && theirs != "(absent)"),
+    expected("crun", "user namespace*", "* mode of *", "the group is given to the user only if it may be written inside, as in runc"),
+    expected("crun", "hooks|run: a *hook that fails|refused: a hook that fails", "hook *", "the states and directories of runc and of the specification"),
+    expected("crun", "bind: symlink as destination", "broke off", "links of the root are followed within it"),
+    expected("crun", "ioPriority", "* I/O priority", "crun 1.8.1 does not know the field"),
+    expected("crun", "scheduler", "* nice, policy", "crun 1.8.1 does not know the field"),
+    expected("crun", "refused: *", "left: *|pid file|state: status|start: status", "crun accepts the document"),
     expected("runc", "personality", "* personality|* machine", OLDER),
     expected("runc", "ioPriority", "* I/O priority", OLDER),
     expected("runc", "scheduler", "* nice, policy", OLDER),

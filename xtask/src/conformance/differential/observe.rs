@@ -282,8 +282,14 @@ impl Site {
     /// Replaces what differs from run to run.
     pub fn plain(&self, text: &str) -> String {
         let text = text.replace(&self.dir.display().to_string(), "BUNDLE");
-        let text =
-            text.replace(self.dir.display().to_string().trim_start_matches("/tmp"), "BUNDLE");
+        let text = text.replace(
+            self.dir
+                .display()
+                .to_string()
+                .trim_start_matches("/var/tmp")
+                .trim_start_matches("/var"),
+            "BUNDLE",
+        );
         let text =
             text.replace(&self.group, "GROUP").replace(self.group.trim_start_matches('/'), "GROUP");
         text.replace(&self.id, "ID")
