@@ -76,7 +76,8 @@ pub(super) fn why_missing(mount: &Path, directory: &Path, controller: &str) -> S
     match kind(last).as_str() {
         "threaded" | "domain threaded" => format!("`{}` is a threaded group", last.display()),
         "domain invalid" => format!("`{}` lies beneath a threaded group", last.display()),
-        _ => "the kernel does not have the file".into(),
+        // As the kernel says it: this one has not got the file.
+        _ => "no such file or directory".into(),
     }
 }
 
