@@ -489,3 +489,52 @@ fn privileged_a_cgroup_that_was_given_to_the_user_is_used() {
     made.undo();
     home.assert_nothing_left();
 }
+
+/// The systemd of the user, as long as this lives.
+struct UserManager;
+
+impl UserManager {
+    fn unit(verb: &str) -> bool {
+        let mut command = Command::new("systemctl");
+        command.args([verb, &format!("user@{USER}.service")]).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    }
+}
+
+impl Drop for UserManager {
+    fn drop(&mut self) {
+        Self::unit("stop");
+    }
+}
+
+#[test]
+fn privileged_a_users_own_systemd_makes_the_scope() {
+    let Some(mut home) = Home::new("rootless-systemd", &["sleep", "1000"]) else { return };
+    if !Path::new("/run/systemd/private").exists() || !UserManager::unit("start") {
+        return testkit::skip("rootless-systemd: no systemd for the user");
+    }
+    let manager = UserManager;
+    let id = home.bench.id.clone();
+    home.bench.spec["linux"]["resources"] = json!({ "pids": { "limit": 33 } });
+    let runtime = format!("/run/user/{USER}");
+    let user = |words: &[&str]| {
+        let mut command = home.other(words[0]);
+        command.env("XDG_RUNTIME_DIR", &runtime).args(&words[1..]);
+        command
+    };
+    let program = home.path("program");
+    let program = [program.to_str().unwrap(), "--systemd-cgroup"];
+    let mut create = user(&["systemd-run", "--user", "--scope", "-q", program[0], program[1]]);
+    assert!(home.create(&mut create).status.success(), "{}", home.bench.output());
+    let state = user(&[program[0], "state", &id]).output().unwrap();
+    let state: Value = serde_json::from_slice(&state.stdout).unwrap();
+    let cgroup = fs::read_to_string(format!("/proc/{}/cgroup", state["pid"])).unwrap();
+    let want = format!("/user@{USER}.service/user.slice/runc-{id}.scope\n");
+    assert!(cgroup.ends_with(&want), "{cgroup}");
+    let unit = format!("runc-{id}.scope");
+    let show = user(&["systemctl", "--user", "show", &unit, "-p", "TasksMax"]).output().unwrap();
+    assert_eq!(text(&show.stdout), "TasksMax=33\n", "{}", text(&show.stderr));
+    let deleted = user(&[program[0], program[1], "delete", "--force", &id]).output().unwrap();
+    assert!(deleted.status.success(), "{}", text(&deleted.stderr));
+    drop(manager);
+}
