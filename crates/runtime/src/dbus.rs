@@ -545,6 +545,15 @@ impl Systemd {
         self.forget(unit)
     }
 
+    /// `AttachProcessesToUnit`: systemd moves a process where its owner may not.
+    pub(crate) fn attach(&mut self, unit: &str, pid: u32) -> Result<(), BusError> {
+        let mut body = Writer::default();
+        body.text(unit);
+        body.text("");
+        body.array(4, |w| w.u32(pid));
+        self.manager("AttachProcessesToUnit", "ssau", body).map(drop)
+    }
+
     /// `SetUnitProperties`, until the next reboot.
     pub(crate) fn set(&mut self, unit: &str, properties: &[Property]) -> Result<(), BusError> {
         let mut body = Writer::default();

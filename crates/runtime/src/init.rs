@@ -209,6 +209,13 @@ pub(crate) fn between(between: Between<'_>, request: &CloneRequest<'_>) -> Outco
     clone_process(&request).map_err(failed("clone the container's process"))
 }
 
+/// The life of a process that waits until it has been moved and then makes another one beside itself.
+pub(crate) fn beside(channel: &Channel, request: &CloneRequest<'_>) -> Outcome<Cloned> {
+    channel.expect(&Message::Continue)?;
+    let request = CloneRequest { sibling: true, ..*request };
+    clone_process(&request).map_err(failed("clone the container's process"))
+}
+
 /// Reports a failure and ends.
 pub(crate) fn end(channel: &Channel, failure: InitFailure) -> ! {
     // After `Ready` nobody listens any more; then the container's own standard error is the place to say it, as runc does.

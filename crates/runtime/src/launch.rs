@@ -12,6 +12,7 @@ use sys::clone::{CloneRequest, Cloned, Namespaces, clone_process, exit_child};
 use sys::netdevice::Moved;
 use types::oci::runtime::State;
 
+use crate::cgroup::scope;
 use crate::error::{Error, Result, cgroup_step, step};
 use crate::init::{self, Between, Channel, Equipment, Message};
 use crate::log;
@@ -178,6 +179,8 @@ pub(crate) struct Kit {
     pub(crate) report: Option<OwnedFd>,
     pub(crate) console_socket: Option<OwnedFd>,
     pub(crate) hook_state: State,
+    /// The systemd unit that the group is of; empty without the systemd driver.
+    pub(crate) unit: String,
 }
 
 /// Makes the first process of a new container in its group, with every new namespace, by one clone3.
@@ -238,7 +241,7 @@ pub(crate) fn container(
         ..CloneRequest::default()
     };
     let cloned = if direct {
-        clone_process(&request).map_err(|errno| not_cloned(group, errno))?
+        clone_into(&request, group, &kit.unit)?
     } else {
         let between = Between {
             user: plan.join_user.as_ref(),
@@ -275,6 +278,47 @@ pub(crate) fn container(
                 let _ = launched.release();
             }
             Ok(launched)
+        }
+    }
+}
+
+/// Makes a process in a group.
+fn clone_into(request: &CloneRequest<'_>, group: &Group, unit: &str) -> Result<Cloned> {
+    match clone_process(request) {
+        Err(Errno::ACCESS) if !unit.is_empty() => clone_from_scope(unit, request),
+        other => other.map_err(|errno| not_cloned(group, errno)),
+    }
+}
+
+/// Makes a process in a scope by one in between that systemd has moved there: a user may not make one from a group that is another's
+/// (cgroups(7)), such as that of his login.
+fn clone_from_scope(unit: &str, request: &CloneRequest<'_>) -> Result<Cloned> {
+    let (ours, theirs) = Channel::pair().map_err(step("make a socket pair"))?;
+    let plain = CloneRequest::default();
+    match clone_process(&plain).map_err(step("clone a process for the scope"))? {
+        Cloned::Child { .. } => {
+            drop(ours);
+            match init::beside(&theirs, request) {
+                Ok(child @ Cloned::Child { .. }) => Ok(child),
+                Ok(Cloned::Parent { pid, pidfd }) => {
+                    let _ = theirs.send_process(pid, &pidfd);
+                    exit_child(0)
+                }
+                Err(failure) => init::end(&theirs, failure),
+            }
+        }
+        Cloned::Parent { pid, pidfd } => {
+            drop(theirs);
+            let moved = scope::attach(unit, pid.as_raw_nonzero().get().unsigned_abs());
+            let received = moved.and_then(|()| {
+                let go = ours.send(&Message::Continue);
+                go.map_err(step("release the process for the scope"))?;
+                ours.receive_process().map_err(|source| Error::Init { source })
+            });
+            drop(ours);
+            let _ = sys::pidfd::wait(pidfd.as_fd());
+            let (pid, pidfd) = received?;
+            Ok(Cloned::Parent { pid, pidfd })
         }
     }
 }
@@ -387,6 +431,8 @@ pub(crate) struct ExecPlace {
     pub(crate) group: Group,
     /// The container's first process, if the group is not one that was asked for by name.
     pub(crate) init: Option<i32>,
+    /// The systemd unit that the container's group is of; empty without the systemd driver.
+    pub(crate) unit: String,
 }
 
 impl ExecPlace {
@@ -443,6 +489,7 @@ pub(crate) fn joined(
         CloneRequest { cgroup: directory.as_ref().map(AsFd::as_fd), ..CloneRequest::default() };
     let cloned = match clone_process(&request) {
         Err(errno @ (Errno::BUSY | Errno::OPNOTSUPP)) => place.beside_init(&request, errno),
+        Err(Errno::ACCESS) if !place.unit.is_empty() => clone_from_scope(&place.unit, &request),
         other => other.map_err(|errno| not_cloned(&place.group, errno)),
     };
     match cloned? {

@@ -218,6 +218,12 @@ pub(super) fn update(
     systemd.set(unit, &properties).map_err(refused("change", unit))
 }
 
+/// Has systemd move a process into the scope.
+pub(crate) fn attach(unit: &str, pid: u32) -> Result<()> {
+    let mut systemd = Systemd::connect().map_err(refused("move a process into", unit))?;
+    systemd.attach(unit, pid).map_err(refused("move a process into", unit))
+}
+
 /// Takes the scope away, whatever is left of it.
 pub(crate) fn stop(unit: &str) -> Result<()> {
     let mut systemd = Systemd::connect().map_err(refused("stop", unit))?;

@@ -285,6 +285,7 @@ impl<'a> Creation<'a> {
         let terminal = plan.program.as_ref().is_some_and(|program| program.terminal);
         let reports = fifo.is_some() && !self.hooks().start_container.is_empty();
         let kit = Kit {
+            unit: self.unit.clone(),
             fifo,
             report: reports.then(|| self.dir().make_report()).transpose()?,
             console_socket: self.console_socket(terminal, inner)?,

@@ -107,8 +107,11 @@ fn start(request: &Request<'_>, dir: &Dir, record: &Record) -> Result<u8> {
         Some(wait::Foreground::prepare(false, false)?.with_master(master)?)
     };
     let named = parsed.values("cgroup").next().is_some();
-    let place =
-        launch::ExecPlace { group: group(parsed, record)?, init: (!named).then_some(record.pid) };
+    let place = launch::ExecPlace {
+        group: group(parsed, record)?,
+        init: (!named).then_some(record.pid),
+        unit: record.unit.clone(),
+    };
     let (pid_namespace, joins) = namespaces(record)?;
     if !record.is_alive() {
         return Err(Error::State("cannot exec in a stopped container".into()));
