@@ -54,7 +54,7 @@ fn give(bench: &mut Bench, names: &[&str]) {
 }
 
 /// CVE-2024-21626, by the working directory.
-/// Weakened: `close_descriptors` and the check of getcwd(2).
+/// Weakened: the check of getcwd(2).
 #[test]
 fn privileged_no_directory_of_the_host_is_a_working_directory() {
     let Some(mut bench) = Bench::new("cwd", &["sh", "-c", "pwd; ls; cat etc/shadow"]) else {
@@ -202,7 +202,7 @@ fn privileged_the_runtimes_file_is_not_overwritten() {
 }
 
 /// CVE-2019-5736, as it was found: the image's program is `/proc/self/exe`, and its first process writes into every one that it sees.
-/// Weakened: `protect` left out.
+/// See the test above for what was weakened.
 #[test]
 fn privileged_a_program_that_is_the_runtime_does_not_open_it() {
     let script = "while :; do for p in /proc/[0-9]*; do case $p in /proc/1) ;; *) echo evil >> $p/exe && echo wrote;; esac; done; done 2>/dev/null";
@@ -287,7 +287,7 @@ fn status_line(text: &str, name: &str) -> String {
 }
 
 /// CVE-2022-29162, CVE-2022-27650: nothing is inheritable or ambient that the document does not say; no_new_privs is what it says.
-/// Weakened: inheritable taken from permitted in `add_capabilities`; `set_no_new_privileges` left out.
+/// Weakened: the added capabilities made inheritable in `add_capabilities`.
 #[test]
 fn privileged_no_capability_is_inherited_by_default() {
     let Some(mut bench) = Bench::new("caps", &["sleep", "1000"]) else { return };
@@ -313,7 +313,6 @@ fn privileged_no_capability_is_inherited_by_default() {
 }
 
 /// CVE-2026-30892: a user that is not a number is nobody.
-/// Weakened: the digits read with a parser that stops at the first other sign.
 #[test]
 fn privileged_a_user_that_is_no_number_is_refused() {
     let Some(bench) = Bench::new("user", &["sleep", "1000"]) else { return };

@@ -71,7 +71,7 @@ impl Outside {
 }
 
 /// CVE-2021-30465, CVE-2024-45310: the way to a mount point is a directory one moment and a link out the next.
-/// Weakened: targets found by canonicalised names instead of descriptors.
+/// Weakened: `RESOLVE_IN_ROOT` taken out of `inroot::open`.
 #[test]
 fn privileged_mount_points_in_an_exchanged_volume_stay_inside() {
     let Some(mut bench) = Bench::new("volume", &["true"]) else { return };
@@ -109,7 +109,7 @@ fn privileged_mount_points_in_an_exchanged_volume_stay_inside() {
 }
 
 /// CVE-2019-19921, CVE-2023-27561, CVE-2026-41579: `/proc`, `/sys` and `/dev` themselves are exchanged with links.
-/// Weakened: the target made by `mkdir_all` used as it is, links followed.
+/// Weakened: `Links::Refuse` taken as `Links::Follow`.
 #[test]
 fn privileged_system_directories_that_are_exchanged_are_never_others() {
     let script = "for p in /proc /proc2; do cd $p && [ -e self/stat ] && echo x > sysrq-trigger && echo wrote; done; \
@@ -151,7 +151,7 @@ fn privileged_system_directories_that_are_exchanged_are_never_others() {
 }
 
 /// CVE-2025-31133: the null device is exchanged with a link and with a file while the masks are made.
-/// Weakened: the null device opened anew by name for each mask.
+/// Weakened: the check of kind and number in `Stage::null`.
 #[test]
 fn privileged_a_null_device_that_is_exchanged_masks_nothing_else() {
     let script = "cat /proc/keys; cat /proc/timer_list; cat /proc/uptime2; exit 0";
