@@ -568,7 +568,7 @@ fn privileged_an_image_full_of_links_changes_nothing() {
 }
 
 /// CVE-2021-43784: maps that are longer than what the kernel takes are refused and never cut.
-/// Weakened: the maps cut to 340 lines.
+/// Weakened: the maps cut to 200 lines.
 #[test]
 fn privileged_too_many_mappings_are_an_error() {
     let Some(mut bench) = Bench::new("maps", &["true"]) else { return };
