@@ -40,3 +40,14 @@ fn privileged_devices_of_a_user_namespace_are_no_peers_of_the_hosts() {
     assert!(mounts.contains(" /dev/null "), "{mounts} {}", String::from_utf8_lossy(&output.stderr));
     assert!(!mounts.contains(" shared:"), "{mounts}");
 }
+
+/// On version 1 the runtime is in the group for a moment: it must not be what the kernel ends, for nobody would clean up.
+#[test]
+fn privileged_a_memory_limit_that_fits_no_process_is_refused() {
+    let Some(mut bench) = Bench::new("too-low", &["true"]) else { return };
+    bench.spec["linux"]["resources"] = json!({ "memory": { "limit": 4096 } });
+    let (code, _, err) = bench.foreground();
+    assert_eq!(code, 1, "{err}");
+    assert!(err.contains("memory limit too low"), "{err}");
+    bench.assert_nothing_left();
+}

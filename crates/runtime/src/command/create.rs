@@ -156,6 +156,7 @@ impl<'a> Creation<'a> {
             None => path_for(&linux.cgroups_path, id)?,
         };
         let lenient = standing.does_without_cgroups(globals.rootless);
+        check_memory(linux)?;
         let cgroups = match Cgroups::detect() {
             Err(_) if lenient => Cgroups::default(),
             other => other.map_err(step("find the cgroup hierarchies"))?,
@@ -485,6 +486,21 @@ fn load(bundle: &Path, name: &str) -> Result<Spec> {
 /// The configuration's file, seen from the bundle: crun's `--config`.
 fn config_name(parsed: &Parsed) -> &str {
     parsed.value("config").unwrap_or("config.json")
+}
+
+/// Below this a process cannot even be made. On version 1 the runtime is in the group while it makes it, and would be what the
+/// kernel ends.
+const LEAST_MEMORY: i64 = 128 << 10;
+
+/// Refuses what would end in the middle, with the words that engines know from runc.
+fn check_memory(linux: &Linux) -> Result<()> {
+    let memory = linux.resources.as_ref().and_then(|resources| resources.memory.as_ref());
+    match memory.and_then(|memory| memory.limit) {
+        Some(limit) if (1..LEAST_MEMORY).contains(&limit) => {
+            Err(Error::State("container init was OOM-killed (memory limit too low?)".into()))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn linux(spec: &Spec) -> Result<&Linux> {
