@@ -66,7 +66,7 @@ fn wait(end: Option<&OwnedFd>, memory: Option<&OomWatch>, interval: Duration) ->
 }
 
 fn interval(text: &str) -> Result<Duration> {
-    let bad = || Error::Usage(format!("invalid interval {text:?}"));
+    let bad = || Error::Usage(format!("invalid value {text:?} for flag -interval: parse error"));
     let (number, unit) =
         text.split_at(text.find(|c: char| c.is_alphabetic()).unwrap_or(text.len()));
     let number: f64 = number.parse().map_err(|_| bad())?;
@@ -77,6 +77,9 @@ fn interval(text: &str) -> Result<Duration> {
         "h" => number * 3600.0,
         _ => return Err(bad()),
     };
+    if seconds <= 0.0 {
+        return Err(Error::Usage("duration interval must be greater than 0".into()));
+    }
     Duration::try_from_secs_f64(seconds).ok().filter(|d| !d.is_zero()).ok_or_else(bad)
 }
 
