@@ -87,7 +87,8 @@ fn assign(dir: &Dir, mut record: Record, given: &IntelRdt) -> Result<()> {
     if !file.exists() {
         let made = rdt::apply(&root, &record.id, given, record.pid)?;
         record.rdt.extend_from_slice(made.paths());
-        dir.save(&record)?;
+        dir.save_draft(&record)?;
+        dir.publish()?;
         made.keep();
         return Ok(());
     }
