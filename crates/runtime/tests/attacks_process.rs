@@ -60,8 +60,8 @@ fn privileged_no_directory_of_the_host_is_a_working_directory() {
     let Some(mut bench) = Bench::new("cwd", &["sh", "-c", "pwd; ls; cat etc/shadow"]) else {
         return;
     };
-    for number in 0..24 {
-        for tail in ["", "/", "/..", "/../../../..", "/etc"] {
+    for number in 0..14 {
+        for tail in ["", "/../../../..", "/etc"] {
             bench.spec["process"]["cwd"] = json!(format!("/proc/self/fd/{number}{tail}"));
             let (code, out, _) = run_with_leaks(&bench, &[]);
             assert!(code != 0 && out.is_empty(), "{number}{tail} leads out: {out}");
@@ -77,7 +77,7 @@ fn privileged_no_directory_of_the_host_is_a_working_directory() {
     bench.spec["process"]["cwd"] = json!("/");
     bench.spec["process"]["args"] = json!(["sleep", "1000"]);
     start(&bench);
-    for number in 0..24 {
+    for number in 0..14 {
         let cwd = format!("/proc/self/fd/{number}");
         let words = ["exec", "--cwd", &cwd, &bench.id, "sh", "-c", "pwd; ls"];
         let (code, out, err) = texts(&with_leaks(&bench, &words));
@@ -93,7 +93,7 @@ fn privileged_no_file_of_the_host_is_the_program() {
     let busybox = harness::busybox().unwrap_or_default();
     let Some(mut bench) = Bench::new("program", &[]) else { return };
     let inner = |number: u32| format!("/proc/self/fd/{number}{}", busybox.display());
-    for number in 3..24 {
+    for number in 3..14 {
         bench.spec["process"]["args"] = json!([inner(number), "echo", "escaped"]);
         let (code, out, err) = run_with_leaks(&bench, &[]);
         assert!(code != 0 && !out.contains("escaped"), "{number} leads out: {err}");
@@ -101,7 +101,7 @@ fn privileged_no_file_of_the_host_is_the_program() {
     bench.assert_nothing_left();
     bench.spec["process"]["args"] = json!(["sleep", "1000"]);
     start(&bench);
-    for number in 3..24 {
+    for number in 3..14 {
         let words = ["exec", &bench.id, &inner(number), "echo", "escaped"];
         let (code, out, err) = texts(&with_leaks(&bench, &words));
         assert!(code != 0 && !out.contains("escaped"), "{number} leads out: {err}");
