@@ -148,6 +148,14 @@ impl Lane {
         Ok(jar)
     }
 
+    /// Returns the words that remove a container at once: Podman's would first wait for its stop.
+    pub fn remove(&self) -> &'static [&'static str] {
+        match self.kind {
+            Kind::Docker => &["rm", "-f"],
+            Kind::Podman => &["rm", "-f", "-t", "0"],
+        }
+    }
+
     /// Starts a container that sleeps.
     pub fn sleeper(&self, options: &[&str]) -> Result<Jar<'_>> {
         self.jar(options, &["sleep", "1000"])
@@ -219,7 +227,7 @@ impl Jar<'_> {
 
 impl Drop for Jar<'_> {
     fn drop(&mut self) {
-        let _ = self.lane.call(&["rm", "-f", &self.name]);
+        let _ = self.lane.call(&[self.lane.remove(), &[self.name.as_str()]].concat());
     }
 }
 

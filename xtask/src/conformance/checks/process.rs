@@ -218,7 +218,7 @@ fn removed(lane: &Lane) -> Result<String> {
         id = jar.field("{{.Id}}")?;
         group = super::super::lane::group(&jar.proc("cgroup")?, "memory")?.0;
         ensure!(group.is_dir(), "no `{}`", group.display());
-        jar.on(&["rm", "-f"])?;
+        jar.on(lane.remove())?;
     }
     ensure!(!group.exists(), "`{}` is left", group.display());
     ensure!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "process {pid} is left");
