@@ -39,8 +39,9 @@ const ROOMS: &[(&str, &[&str], bool)] = &[
         ],
         true,
     ),
+    ("xray", &["types", "sys"], false),
     ("daemon", &["types", "api", "engine"], true),
-    ("cli", &["types", "api"], true),
+    ("cli", &["types", "api", "xray"], true),
     ("hello", &["sys"], false),
 ];
 
