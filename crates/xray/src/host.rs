@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
+
 use crate::report::{Evidence, Reading};
 
 /// The longest file that is read: what is longer was written by somebody who wants it to be.
@@ -14,19 +16,27 @@ const LIMIT: u64 = 4 << 20;
 pub struct Host {
     proc: PathBuf,
     cgroups: PathBuf,
+    root: PathBuf,
 }
 
 impl Default for Host {
     fn default() -> Self {
-        Self { proc: "/proc".into(), cgroups: "/sys/fs/cgroup".into() }
+        Self { proc: "/proc".into(), cgroups: "/sys/fs/cgroup".into(), root: "/".into() }
     }
 }
 
 impl Host {
-    /// Returns a host whose procfs and cgroups are elsewhere: another mount, or a test's.
+    /// Returns a host whose files are all beneath `root`: `proc`, `sys/fs/cgroup`, `etc`. That is a made-up host of a test.
     #[must_use]
-    pub fn at(proc: impl Into<PathBuf>, cgroups: impl Into<PathBuf>) -> Self {
-        Self { proc: proc.into(), cgroups: cgroups.into() }
+    pub fn beneath(root: &Path) -> Self {
+        let (proc, cgroups) = (root.join("proc"), root.join("sys/fs/cgroup"));
+        Self { proc, cgroups, root: root.to_owned() }
+    }
+
+    /// Returns a path of the host.
+    #[must_use]
+    pub fn root(&self, name: &str) -> PathBuf {
+        self.root.join(name.trim_start_matches('/'))
     }
 
     /// Returns a path beneath procfs.
@@ -81,6 +91,16 @@ impl Host {
         Evidence { of: of.to_owned(), place, reading: reading(found) }
     }
 
+    /// Reads a file as the process `pid` sees it, as evidence. Links are followed inside its root, whatever they say: the files of
+    /// a container are written by whoever made its image.
+    #[must_use]
+    pub fn observe_inside(&self, of: &str, pid: u32, path: &str) -> Evidence {
+        let root = self.proc(pid.to_string()).join("root");
+        let place = root.join(path.trim_start_matches('/')).display().to_string();
+        let text = inside(&root, path).map(|text| text.trim_end_matches('\n').to_owned());
+        Evidence { of: of.to_owned(), place, reading: reading(text) }
+    }
+
     /// Lists the processes, in the order of their numbers.
     ///
     /// # Errors
@@ -93,6 +113,19 @@ impl Host {
         pids.sort_unstable();
         Ok(pids)
     }
+}
+
+fn inside(root: &Path, path: &str) -> io::Result<String> {
+    let root = sys::inroot::open_root(root)?;
+    // A fifo in its place must not hold us up, and a device must not be read.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = File::from(sys::inroot::open(&root, path, flags, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(LIMIT).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// An error is a reason, in the words of the kernel.
@@ -121,12 +154,13 @@ mod tests {
     #[test]
     fn what_is_missing_is_said_and_not_guessed() {
         let dir = tempfile::tempdir().unwrap();
-        let host = Host::at(dir.path(), dir.path());
+        let host = Host::beneath(dir.path());
+        fs::create_dir(host.proc("")).unwrap();
         let evidence = host.observe("x", host.proc("version"));
         assert!(
             matches!(evidence.reading, Reading::Unreadable(ref why) if why.contains("not there"))
         );
-        fs::write(dir.path().join("version"), "Linux version 9\n").unwrap();
+        fs::write(host.proc("version"), "Linux version 9\n").unwrap();
         let evidence = host.observe("x", host.proc("version"));
         assert_eq!(evidence.reading.value(), Some("Linux version 9"));
     }
@@ -134,11 +168,27 @@ mod tests {
     #[test]
     fn a_status_line_is_found_by_its_whole_key() {
         let dir = tempfile::tempdir().unwrap();
-        fs::create_dir(dir.path().join("7")).unwrap();
-        fs::write(dir.path().join("7/status"), "Name:\ta\nNSpid:\t7\t1\nNSpidX:\t9\n").unwrap();
-        let host = Host::at(dir.path(), dir.path());
+        let host = Host::beneath(dir.path());
+        fs::create_dir_all(host.proc("7/root/etc")).unwrap();
+        fs::write(host.proc("7/status"), "Name:\ta\nNSpid:\t7\t1\nNSpidX:\t9\n").unwrap();
         assert_eq!(host.observe_status("x", 7, "NSpid").reading.value(), Some("7\t1"));
         assert!(host.observe_status("x", 7, "NSsid").reading.value().is_none());
         assert_eq!(host.pids().unwrap(), [7]);
+    }
+
+    #[test]
+    fn links_of_an_image_lead_nowhere_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = Host::beneath(dir.path());
+        fs::create_dir_all(host.proc("7/root/etc")).unwrap();
+        fs::write(dir.path().join("secret"), "host").unwrap();
+        let link = host.proc("7/root/etc/os-release");
+        std::os::unix::fs::symlink(dir.path().join("secret"), link).unwrap();
+        let seen = host.observe_inside("x", 7, "/etc/os-release");
+        assert!(seen.reading.value().is_none(), "{seen:?}");
+        let fifo = host.proc("7/root/etc/fifo");
+        let mode = Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        assert!(host.observe_inside("x", 7, "/etc/fifo").reading.value().is_none());
     }
 }

@@ -17,10 +17,12 @@
 //! a pid that was used again is noticed.
 #![forbid(unsafe_code)]
 
+pub mod cgroup;
 pub mod host;
 pub mod namespaces;
 pub mod report;
 pub mod subject;
+pub mod words;
 
 pub use host::Host;
 pub use report::{Claim, Evidence, Reading, Report, Section, Verdict};

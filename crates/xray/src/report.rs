@@ -57,10 +57,82 @@ pub struct Claim {
     pub evidence: Vec<Evidence>,
     /// What follows.
     pub verdict: Verdict,
+    /// What the evidence says, in words and numbers.
+    pub finding: String,
     /// Why, in a sentence or two that are true whatever the verdict.
     pub explanation: String,
     /// What to type to see the same.
     pub check: String,
+}
+
+impl Claim {
+    /// Makes a claim on which nothing is known yet.
+    #[must_use]
+    pub fn new(id: &str, text: impl Into<String>) -> Self {
+        Self {
+            id: id.to_owned(),
+            text: text.into(),
+            evidence: Vec::new(),
+            verdict: Verdict::Unknown,
+            finding: String::new(),
+            explanation: String::new(),
+            check: String::new(),
+        }
+    }
+
+    /// Adds an observation.
+    #[must_use]
+    pub fn seen(mut self, evidence: Evidence) -> Self {
+        self.evidence.push(evidence);
+        self
+    }
+
+    /// Adds observations.
+    #[must_use]
+    pub fn all_seen(mut self, evidence: impl IntoIterator<Item = Evidence>) -> Self {
+        self.evidence.extend(evidence);
+        self
+    }
+
+    /// Says what follows: `None` is unknown.
+    #[must_use]
+    pub fn holds(mut self, holds: Option<bool>, finding: impl Into<String>) -> Self {
+        self.verdict = match holds {
+            Some(true) => Verdict::True,
+            Some(false) => Verdict::False,
+            None => Verdict::Unknown,
+        };
+        self.finding = finding.into();
+        if holds.is_none() && self.finding.is_empty() {
+            self.finding = self.unreadable();
+        }
+        self
+    }
+
+    /// Explains, and says how to see it.
+    #[must_use]
+    pub fn because(mut self, explanation: &str, check: impl Into<String>) -> Self {
+        self.explanation = explanation.to_owned();
+        self.check = check.into();
+        self
+    }
+
+    /// Names what could not be read.
+    fn unreadable(&self) -> String {
+        let missing = self.evidence.iter().filter_map(|evidence| match &evidence.reading {
+            Reading::Value(_) => None,
+            Reading::Unreadable(why) => Some(format!("{}: {why}", evidence.place)),
+        });
+        missing.collect::<Vec<_>>().join("; ")
+    }
+}
+
+impl Section {
+    /// Makes an empty section.
+    #[must_use]
+    pub fn new(name: &str, title: &str) -> Self {
+        Self { name: name.into(), title: title.into(), claims: Vec::new(), tables: Vec::new() }
+    }
 }
 
 /// One experiment's part of a report.

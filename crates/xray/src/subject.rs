@@ -201,7 +201,7 @@ mod tests {
     }
 
     fn process(dir: &std::path::Path, pid: u32, start: u64, ns_pids: &str, cgroup: &str) {
-        let dir = dir.join(pid.to_string());
+        let dir = dir.join("proc").join(pid.to_string());
         fs::create_dir_all(&dir).unwrap();
         let zeros = "0 ".repeat(17);
         fs::write(dir.join("stat"), format!("{pid} (a) b) S 1 {zeros}{start} 0")).unwrap();
@@ -217,7 +217,7 @@ mod tests {
         let group = format!("/belljar/{ID}");
         process(dir.path(), 30, 100, "30\t9", &group);
         process(dir.path(), 40, 500, "40\t1", &group);
-        let host = Host::at(dir.path(), dir.path());
+        let host = Host::beneath(dir.path());
         let found = Subject::of_container(&host, "0123").unwrap();
         assert_eq!((found.pid, found.start_ticks), (40, 500));
         assert!(matches!(Subject::of_container(&host, "ffff"), Err(Error::NoContainer(_))));
@@ -227,7 +227,7 @@ mod tests {
     fn a_number_that_was_used_again_is_another_process() {
         let dir = tempfile::tempdir().unwrap();
         process(dir.path(), 30, 100, "30", "/");
-        let host = Host::at(dir.path(), dir.path());
+        let host = Host::beneath(dir.path());
         let subject = Subject::of_pid(&host, 30).unwrap();
         assert!(subject.is_same(&host));
         process(dir.path(), 30, 101, "30", "/");
