@@ -19,9 +19,13 @@
 
 pub mod cgroup;
 pub mod host;
+pub mod kernel;
 pub mod namespaces;
+pub mod pids;
 pub mod report;
 pub mod subject;
+#[cfg(test)]
+mod testing;
 pub mod words;
 
 pub use host::Host;

@@ -77,20 +77,38 @@ pub struct Namespace {
 /// # Errors
 /// `NotFound`: no such process or a kernel without the kind; `PermissionDenied`: another user's process.
 pub fn namespace(host: &Host, pid: u32, kind: Kind) -> io::Result<Namespace> {
-    let meta = fs::metadata(path(host, pid, kind))?;
+    identity(&path(host, pid, kind))
+}
+
+/// Reads which namespace of a kind the caller is in.
+///
+/// # Errors
+/// `NotFound`: a kernel without the kind.
+pub fn namespace_of_reader(host: &Host, kind: Kind) -> io::Result<Namespace> {
+    identity(&host.proc("self/ns").join(kind.file()))
+}
+
+fn identity(path: &std::path::Path) -> io::Result<Namespace> {
+    let meta = fs::metadata(path)?;
     Ok(Namespace { device: meta.dev(), inode: meta.ino() })
+}
+
+/// The caller's, as evidence.
+#[must_use]
+pub fn observe_reader(host: &Host, kind: Kind) -> Evidence {
+    let path = host.proc("self/ns").join(kind.file());
+    evidence("reader", &path)
+}
+
+fn evidence(of: &str, path: &std::path::Path) -> Evidence {
+    let text = identity(path).map(|ns| format!("device {}, inode {}", ns.device, ns.inode));
+    Evidence { of: of.to_owned(), place: path.display().to_string(), reading: host::reading(text) }
 }
 
 /// The same as evidence: `dev 4, inode 4026531836`.
 #[must_use]
 pub fn observe(host: &Host, of: &str, pid: u32, kind: Kind) -> Evidence {
-    let found = namespace(host, pid, kind);
-    let text = found.map(|ns| format!("device {}, inode {}", ns.device, ns.inode));
-    Evidence {
-        of: of.to_owned(),
-        place: path(host, pid, kind).display().to_string(),
-        reading: host::reading(text),
-    }
+    evidence(of, &path(host, pid, kind))
 }
 
 fn path(host: &Host, pid: u32, kind: Kind) -> std::path::PathBuf {
