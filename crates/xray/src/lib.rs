@@ -17,7 +17,9 @@
 //! a pid that was used again is noticed.
 #![forbid(unsafe_code)]
 
+pub mod ancestry;
 pub mod cgroup;
+pub mod compare;
 pub mod host;
 pub mod kernel;
 pub mod namespaces;
