@@ -20,10 +20,13 @@
 pub mod ancestry;
 pub mod cgroup;
 pub mod compare;
+pub mod explain;
 pub mod host;
 pub mod kernel;
+pub mod layers;
 pub mod namespaces;
 pub mod pids;
+pub mod render;
 pub mod report;
 pub mod subject;
 #[cfg(test)]

@@ -1,0 +1,43 @@
+//! Reports as text, Markdown and HTML. JSON is the report itself.
+
+mod html;
+mod markdown;
+mod text;
+
+pub use html::html;
+pub use markdown::markdown;
+pub use text::text;
+
+use crate::report::{Reading, Verdict};
+
+fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::True => "yes",
+        Verdict::False => "no",
+        Verdict::Unknown => "unknown",
+    }
+}
+
+/// A reading on one line.
+fn line(reading: &Reading) -> String {
+    match reading {
+        Reading::Value(value) => {
+            value.split('\n').collect::<Vec<_>>().join("; ").replace('\t', " ")
+        }
+        Reading::Unreadable(why) => format!("unreadable: {why}"),
+    }
+}
+
+/// Cuts a line for reading, not for keeping.
+fn cut(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(most.saturating_sub(1)).collect();
+    format!("{kept}…")
+}
+
+/// Control characters of a container's making must not reach a terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
