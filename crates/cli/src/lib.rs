@@ -1,7 +1,8 @@
 //! `belljar`: the command-line client.
 //!
-//! It owns nothing on the host but the terminal it runs on and the user's client configuration (`~/.docker/config.json`); it
-//! talks the Engine API and nothing else, so it works against any Engine API socket.
+//! It owns nothing on the host but the terminal it runs on and the user's client configuration (`~/.docker/config.json`). What
+//! manages containers talks the Engine API and nothing else, so it works against any Engine API socket; what shows evidence
+//! (`explain`) reads the kernel itself and needs no engine.
 //!
 //! ```text
 //! argv -> invocation (global flags, which verb) -> flags (pflag's rules) -> clap (typed Args) -> commands::X::run(ui, client, args)
@@ -31,6 +32,7 @@ mod invocation;
 mod options;
 mod progress;
 mod stdcopy;
+mod subjects;
 mod terminal;
 mod ui;
 

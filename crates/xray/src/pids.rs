@@ -80,7 +80,7 @@ fn sees(host: &Host, subject: &Subject) -> Claim {
         ),
         (Ok(own), Ok(_)) => {
             let (inside, all) = counts(host, own);
-            (Some(true), format!("it sees {inside} processes; {all} are visible here"))
+            (Some(true), format!("processes in its namespace: {inside}; visible here: {all}"))
         }
         _ => (None, String::new()),
     };

@@ -1,4 +1,4 @@
-//! Reports as text, Markdown and HTML. JSON is the report itself.
+//! Reports as text, JSON, Markdown and HTML.
 
 mod html;
 mod markdown;
@@ -8,7 +8,16 @@ pub use html::html;
 pub use markdown::markdown;
 pub use text::text;
 
-use crate::report::{Reading, Verdict};
+use crate::report::{Reading, Report, Verdict};
+
+/// Writes a report as JSON.
+#[must_use]
+pub fn json(report: &Report) -> String {
+    // A report is strings and lists of strings: there is nothing in it that JSON cannot hold.
+    let mut text = serde_json::to_string_pretty(report).unwrap_or_default();
+    text.push('\n');
+    text
+}
 
 fn verdict(verdict: Verdict) -> &'static str {
     match verdict {

@@ -14,7 +14,7 @@ use crate::error::CommandError;
 pub(crate) const DEFAULT_SOCKET: &str = "/run/belljar.sock";
 
 /// The address of an engine.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Endpoint {
     address: String,
     target: Target,
@@ -22,7 +22,7 @@ pub(crate) struct Endpoint {
     may_start: bool,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Target {
     Unix(String),
     Tcp(String),
@@ -36,6 +36,11 @@ impl Endpoint {
             target: Target::Unix(DEFAULT_SOCKET.into()),
             may_start,
         }
+    }
+
+    /// The same address, where nothing is started when nothing answers.
+    pub(crate) fn as_it_is(&self) -> Self {
+        Self { may_start: false, ..self.clone() }
     }
 
     /// Reads `unix:///path`, `tcp://host:port`, `http://host:port`, `host:port` or a path.

@@ -91,6 +91,11 @@ impl Client {
         }
     }
 
+    /// A client of the same engine that does not start it.
+    pub(crate) fn as_it_is(&self) -> Self {
+        Self::new(self.endpoint.as_it_is())
+    }
+
     /// The version that requests carry now.
     pub(crate) fn version(&self) -> String {
         self.version.borrow().clone()

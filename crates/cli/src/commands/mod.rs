@@ -102,6 +102,7 @@ mod diff;
 mod each;
 mod events;
 mod exec;
+mod explain;
 mod export;
 mod history;
 mod image_prune;
@@ -159,6 +160,7 @@ verbs! {
     diff free Exactly(1), "CONTAINER", "container diff" | "diff";
     events free Exactly(0), "[OPTIONS]", "system events" | "events";
     exec stop AtLeast(2), "[OPTIONS] CONTAINER COMMAND [ARG...]", "container exec" | "exec";
+    explain free Between(1, 2), "[OPTIONS] CONTAINER|PID [CONTAINER|PID]", "explain";
     export free Exactly(1), "[OPTIONS] CONTAINER", "container export" | "export";
     history free Exactly(1), "[OPTIONS] IMAGE", "image history" | "history";
     images free AtMost(1), "[OPTIONS] [REPOSITORY[:TAG]]", "image ls" | "image list" | "images";

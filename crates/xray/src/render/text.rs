@@ -17,15 +17,18 @@ pub fn text(report: &Report, width: usize) -> String {
 
 fn section(out: &mut String, section: &Section, width: usize) {
     let _ = write!(out, "\n{}\n{}\n", section.title, "─".repeat(section.title.chars().count()));
+    let mut said = "";
     for one in &section.claims {
-        claim(out, one, width);
+        claim(out, one, width, said == one.explanation);
+        said = &one.explanation;
     }
     for one in &section.tables {
         table(out, one, width);
     }
 }
 
-fn claim(out: &mut String, claim: &Claim, width: usize) {
+/// An explanation that the claim before has given is not repeated.
+fn claim(out: &mut String, claim: &Claim, width: usize, explained: bool) {
     let _ = writeln!(out, "\n{}: {}", printable(&claim.text), verdict(claim.verdict));
     if !claim.finding.is_empty() {
         wrap(out, &printable(&claim.finding), "  ", width);
@@ -38,7 +41,9 @@ fn claim(out: &mut String, claim: &Claim, width: usize) {
             cut(&format!("{} = {text}", printable(&evidence.place)), width - 2)
         );
     }
-    wrap(out, &claim.explanation, "  ", width);
+    if !explained {
+        wrap(out, &claim.explanation, "  ", width);
+    }
     let _ = writeln!(out, "  $ {}", printable(&claim.check));
 }
 
