@@ -5,6 +5,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use crate::host::{self, Host};
+use crate::mounts;
 use crate::report::{Claim, Evidence, Section, Table};
 use crate::subject::Subject;
 use crate::words::{bytes, quoted};
@@ -58,51 +59,25 @@ pub fn overlay(host: &Host, subject: &Subject) -> std::io::Result<Option<Overlay
     Ok(parse(&text))
 }
 
-/// Finds the last mount on `/`: `36 25 0:33 / / rw,relatime - overlay overlay rw,lowerdir=...,upperdir=...`.
+/// Takes the last mount on `/`.
 fn parse(mountinfo: &str) -> Option<Overlay> {
-    let line = mountinfo.lines().rfind(|line| line.split(' ').nth(4) == Some("/"))?;
-    let (_, tail) = line.split_once(" - ")?;
-    let mut words = tail.split(' ');
-    if words.next()? != "overlay" {
+    let mount = mounts::parse(mountinfo).into_iter().rfind(|mount| mount.at == Path::new("/"))?;
+    if mount.kind != "overlay" {
         return None;
     }
-    let options = words.nth(1)?;
     let mut found = Overlay::default();
-    for option in options.split(',') {
+    for option in &mount.super_options {
         match option.split_once('=') {
             // Newer kernels write one `lowerdir+=` for each.
             Some(("lowerdir" | "lowerdir+", list)) => {
-                found.lower.extend(list.split(':').map(unescape));
+                found.lower.extend(list.split(':').map(mounts::unescape));
             }
-            Some(("upperdir", dir)) => found.upper = Some(unescape(dir)),
-            Some(("workdir", dir)) => found.work = Some(unescape(dir)),
+            Some(("upperdir", dir)) => found.upper = Some(mounts::unescape(dir)),
+            Some(("workdir", dir)) => found.work = Some(mounts::unescape(dir)),
             _ => {}
         }
     }
     Some(found)
-}
-
-/// Undoes the octal escapes of mountinfo.
-fn unescape(text: &str) -> PathBuf {
-    let mut out = Vec::new();
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        let octal = tail
-            .get(..3)
-            .filter(|_| *first == b'\\')
-            .and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
-        match octal {
-            Some(byte) => {
-                out.push(byte);
-                rest = &tail[3..];
-            }
-            None => {
-                out.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    PathBuf::from(String::from_utf8_lossy(&out).into_owned())
 }
 
 /// Lists what an upper directory changes; `false`: there was more than is looked at.
@@ -154,7 +129,7 @@ fn has(layer: &Path, path: &Path) -> bool {
 #[must_use]
 pub fn layers(host: &Host, subject: &Subject) -> Section {
     let mut section = Section::new("layers", "Where its files come from");
-    let mounts = host.observe_link(&subject.label, subject.path(host, "root"));
+    let root = host.observe_link(&subject.label, subject.path(host, "root"));
     let check = format!("grep ' / / ' /proc/{}/mountinfo", subject.pid);
     let why = "An overlay shows several directories as one: the image's layers below, never written, and one above that takes every change. All containers of an image share \
                the lower ones.";
@@ -171,7 +146,7 @@ pub fn layers(host: &Host, subject: &Subject) -> Section {
     };
     section.claims.push(
         Claim::new("layers.overlay", "Its root is an overlay of layers")
-            .seen(mounts)
+            .seen(root)
             .holds(holds, finding)
             .because(why, check),
     );

@@ -24,6 +24,7 @@ pub mod explain;
 pub mod host;
 pub mod kernel;
 pub mod layers;
+pub mod mounts;
 pub mod namespaces;
 pub mod pids;
 pub mod render;
