@@ -27,6 +27,7 @@ pub mod layers;
 pub mod mounts;
 pub mod namespaces;
 pub mod pids;
+pub mod prove;
 pub mod render;
 pub mod report;
 pub mod subject;

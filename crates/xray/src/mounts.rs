@@ -8,6 +8,8 @@ use crate::subject::Subject;
 /// One mount, proc_pid_mountinfo(5).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mount {
+    /// Its number.
+    pub id: u64,
     /// `major:minor` of the file system.
     pub device: String,
     /// Which part of the file system is mounted; `/` is all of it.
@@ -49,10 +51,13 @@ pub fn parse(text: &str) -> Vec<Mount> {
 
 fn mount(line: &str) -> Option<Mount> {
     let (head, tail) = line.split_once(" - ")?;
-    let mut head = head.split(' ').skip(2);
+    let mut head = head.split(' ');
+    let id = head.next()?.parse().ok()?;
+    let mut head = head.skip(1);
     let mut tail = tail.split(' ');
     let list = |text: &str| text.split(',').map(str::to_owned).collect();
     Some(Mount {
+        id,
         device: head.next()?.to_owned(),
         root: unescape(head.next()?),
         at: unescape(head.next()?),
@@ -61,6 +66,17 @@ fn mount(line: &str) -> Option<Mount> {
         source: unescape(tail.next()?).display().to_string(),
         super_options: list(tail.next().unwrap_or_default()),
     })
+}
+
+/// Asks on which mount an open file, a working directory or a root is: the target of a link such as /proc/PID/cwd, statx(2).
+///
+/// # Errors
+/// Those of statx(2); `Unsupported` before Linux 5.8.
+pub fn mount_of(link: &Path) -> std::io::Result<u64> {
+    use rustix::fs::{AtFlags, CWD, StatxFlags};
+    let found = rustix::fs::statx(CWD, link, AtFlags::empty(), StatxFlags::MNT_ID)?;
+    let known = found.stx_mask & StatxFlags::MNT_ID.bits() != 0;
+    known.then_some(found.stx_mnt_id).ok_or_else(|| std::io::ErrorKind::Unsupported.into())
 }
 
 /// Returns the mount that a path is on: the last one whose place is the longest beginning of it.

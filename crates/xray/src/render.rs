@@ -8,7 +8,8 @@ pub use html::html;
 pub use markdown::markdown;
 pub use text::text;
 
-use crate::report::{Reading, Report, Verdict};
+use crate::prove::Audit;
+use crate::report::{Evidence, Reading, Report, Verdict};
 
 /// Writes a report as JSON.
 #[must_use]
@@ -17,6 +18,18 @@ pub fn json(report: &Report) -> String {
     let mut text = serde_json::to_string_pretty(report).unwrap_or_default();
     text.push('\n');
     text
+}
+
+/// Writes an audit as JSON.
+#[must_use]
+pub fn audit_json(audit: &Audit) -> String {
+    serde_json::to_string_pretty(audit).unwrap_or_default()
+}
+
+/// Writes an observation on one line.
+#[must_use]
+pub fn evidence(evidence: &Evidence) -> String {
+    format!("{} = {}", evidence.place, line(&evidence.reading))
 }
 
 fn verdict(verdict: Verdict) -> &'static str {

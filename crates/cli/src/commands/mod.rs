@@ -124,6 +124,7 @@ mod network_prune;
 mod network_rm;
 mod pause;
 mod port;
+mod prove;
 mod prune;
 mod ps;
 mod pull;
@@ -178,6 +179,7 @@ verbs! {
     logs free Exactly(1), "[OPTIONS] CONTAINER", "container logs" | "logs";
     pause free AtLeast(1), "CONTAINER [CONTAINER...]", "container pause" | "pause";
     port free Between(1, 2), "CONTAINER [PRIVATE_PORT[/PROTO]]", "container port" | "port";
+    prove free Exactly(1), "[OPTIONS] CONTAINER|PID", "prove";
     ps free Exactly(0), "[OPTIONS]", "container ls" | "container list" | "container ps" | "ps";
     pull free Exactly(1), "[OPTIONS] NAME[:TAG|@DIGEST]", "image pull" | "pull";
     push free Exactly(1), "[OPTIONS] NAME[:TAG]", "image push" | "push";
