@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use super::engines::{Extent, Groups, group};
-use super::lane::{self, Said, eventually, has, namespace, said, same};
+use super::lane::{self, Said, eventually, has, namespace, said, said_at_terminal, same};
 use super::verdict::{Table, judge};
 use crate::peer::Peer;
 
@@ -116,7 +116,7 @@ impl Ctr {
         let line = self.words(args).iter().map(quote).collect::<Vec<_>>().join(" ");
         let line = format!("stty rows 31 cols 97; exec {line}");
         let words = ["timeout", "60", "script", "-qec", &line, "/dev/null"].map(str::to_owned);
-        said(&mut self.command(&words), "")
+        said_at_terminal(&mut self.command(&words))
     }
 
     /// Returns the words of `run`; options may name another group.

@@ -69,14 +69,26 @@ impl Said {
 
 /// Runs `command` to its end, with `input`.
 pub fn said(command: &mut Command, input: &str) -> Result<Said> {
+    run_with(command, Some(input))
+}
+
+/// Runs `command` to its end, with an input that stays open: script(1) hands the end of its own on as a key, at which a client
+/// may leave its container.
+pub fn said_at_terminal(command: &mut Command) -> Result<Said> {
+    run_with(command, None)
+}
+
+fn run_with(command: &mut Command, input: Option<&str>) -> Result<Said> {
     let name = command.get_program().to_string_lossy().into_owned();
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().with_context(|| format!("start `{name}`"))?;
-    if let Some(mut stdin) = child.stdin.take() {
+    let mut stdin = child.stdin.take();
+    if let (Some(input), Some(mut stdin)) = (input, stdin.take_if(|_| input.is_some())) {
         // A program that does not read its input may be gone already.
         let _ = stdin.write_all(input.as_bytes());
     }
     let output = child.wait_with_output()?;
+    drop(stdin);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
     let signal = std::os::unix::process::ExitStatusExt::signal(&output.status).unwrap_or(0);
     let code = output.status.code().unwrap_or(128 + signal);
@@ -128,7 +140,7 @@ impl Lane {
         let line = self.words(args).iter().map(quote).collect::<Vec<_>>().join(" ");
         let line = format!("stty rows 31 cols 97; exec {line}");
         let words = ["script", "-qec", &line, "/dev/null"].map(str::to_owned);
-        said(&mut self.command(&words), "")
+        said_at_terminal(&mut self.command(&words))
     }
 
     /// Runs a command in a container of its own that is removed afterwards.
