@@ -115,6 +115,8 @@ impl Lane {
     fn command(&self, words: &[String]) -> Command {
         let mut command = Command::new("timeout");
         command.args(["-k", "5", PATIENCE]).args(words);
+        // conmon leaves a file where it stands.
+        command.current_dir(&self.dir);
         command.envs(self.env.iter().map(|(key, value)| (key, value)));
         command
     }
