@@ -160,6 +160,8 @@ fn privileged_a_state_file_that_lies_touches_nobody() {
     let Some(bench) = sleeper("liar") else { return };
     let file = bench.root().join(&bench.id).join("state.json");
     let good: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    // Start times are counted in hundredths of a second: two processes of the same one could not be told apart.
+    std::thread::sleep(std::time::Duration::from_millis(30));
     let mut victim = Command::new("sleep")
         .arg("1000")
         .stdin(Stdio::null())
