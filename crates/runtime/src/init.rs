@@ -268,6 +268,7 @@ fn start(
         Some(program) => become_program::run(program, slave, equipment),
         // Such a container can be created; it has nothing to start.
         None => {
+            sys::clone::end_on_requests();
             become_program::wait_for_start(equipment)?;
             Err(InitFailure::sentence("process must be set"))
         }

@@ -210,7 +210,7 @@ fn privileged_exec_takes_runcs_options() {
         (vec!["exec", "-u", "0x0", id, "true"], "bad uid"),
         (vec!["exec", "-u", "-1", id, "true"], "bad uid"),
         (vec!["exec", "-g", "-5", id, "true"], "additional-gids must be a positive number -5"),
-        (vec!["exec", "--cgroup", "../x", id, "true"], "../x is not a sub cgroup path"),
+        (vec!["exec", "--cgroup", "../x", id, "true"], "bad sub cgroup path: ../x"),
         (
             vec!["exec", "--cgroup", "nonsense:x", id, "true"],
             "unknown controller nonsense in SubCgroupPaths",

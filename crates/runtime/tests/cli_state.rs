@@ -261,3 +261,18 @@ fn privileged_delete_waits_for_the_end_and_removes_half_made_ones() {
     assert!(bench.run(&["delete", "--force", "half"]).status.success());
     bench.assert_nothing_left();
 }
+
+/// The first process of a pid namespace ignores signals without a handler: it has some until `start` comes.
+#[test]
+fn privileged_a_created_container_ends_on_request() {
+    for signal in ["TERM", "INT", "HUP"] {
+        let Some(bench) = Bench::new(&format!("created-{signal}"), &["sleep", "1000"]) else {
+            return;
+        };
+        bench.write_spec();
+        assert!(bench.create(&[]).status.success(), "{}", bench.log());
+        assert!(bench.run(&["kill", &bench.id, signal]).status.success());
+        bench.wait_for("the end", || bench.state()["status"] == "stopped");
+        assert!(bench.run(&["delete", &bench.id]).status.success());
+    }
+}

@@ -305,6 +305,22 @@ pub fn keep_on_exec(number: i32) -> Result<(), Errno> {
     check(libc::c_long::from(result)).map(|_| ())
 }
 
+/// sigaction(2): lets the process end with 128 and the signal's number on those with which one asks a process to end, until execve(2).
+///
+/// The first process of a pid namespace gets only signals for which it has a handler, pid_namespaces(7).
+pub fn end_on_requests() {
+    for number in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
+        let handler: extern "C" fn(libc::c_int) = end;
+        // SAFETY: the handler calls nothing but _exit(2), which is async-signal-safe; the numbers are those of signals that can be caught.
+        // JUSTIFICATION: std has no signal handlers.
+        unsafe { libc::signal(number, handler as *const () as libc::sighandler_t) };
+    }
+}
+
+extern "C" fn end(signal: libc::c_int) {
+    exit_child(128 + signal)
+}
+
 /// sigprocmask(2) and signal(2): gives the child the default action for every signal and an empty mask.
 pub fn reset_signals() {
     for number in 1..=64 {

@@ -268,7 +268,7 @@ fn group(parsed: &Parsed, record: &Record) -> Result<Group> {
     let mut places = group.places().to_vec();
     for (controller, path) in sub_groups(&wanted)? {
         if path.split('/').any(|part| part == "..") {
-            return Err(Error::Usage(format!("{path} is not a sub cgroup path")));
+            return Err(Error::Usage(format!("bad sub cgroup path: {path}")));
         }
         let path = path.trim_matches('/');
         let mut found = false;

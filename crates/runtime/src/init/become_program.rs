@@ -36,6 +36,10 @@ pub(super) fn run(
     identity(&program, equipment)?;
     let path = prepare_exec(&program)?;
     let env = environment(&program);
+    if equipment.fifo.is_some() {
+        // Until `start` comes nobody may have to use SIGKILL on it.
+        sys::clone::end_on_requests();
+    }
     if program.no_new_privileges || program.seccomp.is_none() {
         final_capabilities(&program)?;
         filter(&program, equipment)?;
