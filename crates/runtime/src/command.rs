@@ -128,7 +128,7 @@ fn dispatch(path: &str, words: &[String], protect: fn()) -> std::result::Result<
     if matches!(command.name, "create" | "run" | "exec") {
         protect();
     }
-    (command.run)(&globals, &parsed).map_err(|error| tell(program, command, error))
+    (command.run)(&globals, &parsed).map_err(|error| tell(command, error))
 }
 
 fn command(name: &str) -> std::result::Result<&'static Command, Failure> {
@@ -172,12 +172,12 @@ fn understand(
 }
 
 /// runc's words and exit codes: 255 when a program could not be run in a container, 1 for everything else.
-fn tell(program: &str, command: &Command, error: Error) -> Failure {
+fn tell(command: &Command, error: Error) -> Failure {
     let failure = Failure::from(error);
     match command.name {
         "exec" => Failure::new(255, format!("exec failed: {}", failure.message)),
         "create" | "run" => {
-            Failure::new(1, format!("{program} {} failed: {}", command.name, failure.message))
+            Failure::new(1, format!("runc {} failed: {}", command.name, failure.message))
         }
         _ => failure,
     }

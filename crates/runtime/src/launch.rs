@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use rustix::process::Pid;
 use sys::cgroup::{Cgroups, Group};
 use sys::clone::{CloneRequest, Cloned, Namespaces, clone_process, exit_child};
+use sys::mount::{Attr, Change};
 use sys::netdevice::Moved;
 use types::oci::runtime::State;
 
@@ -76,6 +77,7 @@ impl Launched {
                 Message::Failed(source) => return Err(Error::Init { source }),
                 Message::HooksPlease => hooks()?,
                 Message::Listener => listener.send(&fds, self.pid)?,
+                Message::MapPlease { recursive } => map_ids(&fds, recursive)?,
                 Message::Ready | Message::Continue => continue,
                 Message::End => return Err(self.ended_early()),
             }
@@ -113,6 +115,16 @@ impl Drop for Launched {
             let _ = sys::pidfd::wait(self.pidfd.as_fd());
         }
     }
+}
+
+/// What the process in its user namespace may not do itself.
+fn map_ids(fds: &[OwnedFd], recursive: bool) -> Result<()> {
+    let [tree, namespace] = fds else {
+        return Err(Error::State("the request to map ids lacks its descriptors".into()));
+    };
+    let change = Change { set: Attr::IDMAP, userns: Some(namespace.as_fd()), ..Change::default() };
+    sys::mount::set_attributes(tree, recursive, &change)
+        .map_err(step("map the ids of a mount of the root file system"))
 }
 
 fn libc_sigkill() -> i32 {

@@ -29,7 +29,7 @@ pub(crate) use dev::Node;
 #[cfg(test)]
 pub(crate) use memory::policy as memory_policy;
 pub(crate) use memory::{FLAGS as MEMORY_POLICY_FLAGS, MODES as MEMORY_POLICY_MODES};
-pub(crate) use mounts::{CgroupView, Links, MountOp, Source};
+pub(crate) use mounts::{CgroupView, Inside, Links, MountOp, Source};
 pub(crate) use options::Options;
 pub(crate) use options::{known as mount_options, propagation};
 pub(crate) use program::{Affinity, Program, ProgramContext, keeps_groups, of_process};
@@ -161,6 +161,7 @@ pub(crate) fn build(spec: &Spec, request: &Request<'_>) -> Result<Plan> {
 pub(crate) fn operations(spec: &Spec, request: &Request<'_>) -> Result<Vec<Op>> {
     let linux = spec.linux.as_ref().ok_or_else(|| Error::Config("linux must be set".into()))?;
     let mut ops = Vec::with_capacity(spec.mounts.len() + 24);
+    let mut late = Vec::new();
     let shares_mounts = !config::has_namespace(linux, NamespaceKind::Mount);
     if request.no_pivot
         && matches!(propagation(&linux.rootfs_propagation), Some((_, Propagation::Private)))
@@ -172,10 +173,11 @@ pub(crate) fn operations(spec: &Spec, request: &Request<'_>) -> Result<Vec<Op>> 
         shared_mounts(spec, linux, request, &mut ops)?;
     } else {
         root_ops(spec, linux, request, &mut ops)?;
-        mounts::plan(spec, linux, request, &mut ops)?;
+        late = mounts::plan(spec, linux, request, &mut ops)?;
         dev::plan(spec, linux, request, &mut ops)?;
     }
     console_op(spec, &mut ops);
+    ops.extend(late);
     hook_ops(spec, &mut ops);
     work_directory(spec, &mut ops);
     // Kernel settings and covers come after every mount and before the root changes, all by descriptors beneath it.

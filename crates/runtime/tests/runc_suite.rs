@@ -201,3 +201,121 @@ fn privileged_a_missing_seccomp_agent_and_a_deadline_are_told_in_runcs_words() {
     let restricted = std::thread::available_parallelism().unwrap().get() > 1;
     assert!(!restricted || code == 1 && err.contains(words), "{err}");
 }
+
+/// A bind mount of `dir` of the host, whose own attributes are `options`.
+fn bind_attributes(bench: &mut Bench, options: &[&str]) -> (i32, String, String) {
+    let source = bench.dir.path().join("source");
+    let before = bench.spec.clone();
+    bench.add_mount(json!({
+        "destination": "/mnt", "type": "bind", "source": source, "options": options,
+    }));
+    let found = bench.foreground();
+    bench.spec = before;
+    found
+}
+
+#[test]
+fn privileged_attributes_of_a_bind_mount_are_runcs() {
+    let words = ["sh", "-c", "grep ' /mnt ' /proc/self/mounts"];
+    let Some(mut bench) = Bench::new("bindflags", &words) else { return };
+    bench.applet("grep");
+    let source = bench.dir.path().join("source");
+    std::fs::create_dir(&source).unwrap();
+    std::fs::set_permissions(bench.dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .unwrap();
+    let mount = |args: &[&str]| {
+        let status = std::process::Command::new("mount").args(args).arg(&source).status();
+        assert!(status.unwrap().success(), "{args:?}");
+    };
+    mount(&["-t", "tmpfs", "tmpfs"]);
+    mount(&["--bind", "-o", "remount,ro,nosuid,noatime"]);
+    let has = |line: &str, words: &[&str]| {
+        let options: Vec<&str> = line.split_whitespace().nth(3).unwrap().split(',').collect();
+        words.iter().all(|word| options.contains(word))
+    };
+    let check = |bench: &mut Bench, options: &[&str], with: &[&str], without: &[&str]| {
+        let (code, out, err) = bind_attributes(bench, options);
+        assert_eq!(code, 0, "{options:?}: {err}");
+        assert!(has(&out, with), "{options:?}: {out}");
+        assert!(without.iter().all(|word| !has(&out, &[word])), "{options:?}: {out}");
+    };
+    check(&mut bench, &["bind"], &["ro", "nosuid", "noatime"], &[]);
+    check(&mut bench, &["bind", "nodev"], &["rw", "nodev", "noatime"], &["ro", "nosuid"]);
+    check(&mut bench, &["bind", "atime", "ro"], &["ro", "noatime"], &["nosuid"]);
+    check(&mut bench, &["bind", "relatime"], &["rw", "relatime"], &["noatime"]);
+    bench.spec["linux"]["namespaces"].as_array_mut().unwrap().push(json!({ "type": "user" }));
+    for map in ["uidMappings", "gidMappings"] {
+        bench.spec["linux"][map] = json!([{ "containerID": 0, "hostID": 100_000, "size": 65536 }]);
+    }
+    check(&mut bench, &["bind", "nodev"], &["ro", "nosuid", "nodev", "noatime"], &[]);
+    for refused in [["bind", "rw"], ["bind", "suid"], ["bind", "strictatime"]] {
+        let (code, _, err) = bind_attributes(&mut bench, &refused);
+        assert_eq!(code, 1, "{refused:?}");
+        let words =
+            "unable to start container process: error during container init: error mounting";
+        assert!(err.contains(words) && err.contains("operation not permitted"), "{err}");
+    }
+    mount(&["--bind", "-o", "remount,rw"]);
+    assert!(std::process::Command::new("umount").arg(&source).status().unwrap().success());
+}
+
+#[test]
+fn privileged_a_source_in_the_root_is_what_was_mounted_there() {
+    for (user, map) in [(false, false), (true, false), (false, true), (true, true)] {
+        let args = ["cat", "/final/x/file"];
+        let Some(mut bench) = Bench::new("inner", &args) else { return };
+        let root = bench.rootfs();
+        let source = bench.dir.path().join("source");
+        std::fs::create_dir_all(source.join("x")).unwrap();
+        std::fs::write(source.join("x/file"), "deep\n").unwrap();
+        for place in ["mnt", "final"] {
+            std::fs::create_dir(root.join(place)).unwrap();
+        }
+        let mode = || std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(bench.dir.path(), mode()).unwrap();
+        let maps = json!([{ "containerID": 0, "hostID": 100_000, "size": 65536 }]);
+        if user {
+            bench.spec["linux"]["namespaces"]
+                .as_array_mut()
+                .unwrap()
+                .push(json!({ "type": "user" }));
+            bench.spec["linux"]["uidMappings"] = maps.clone();
+            bench.spec["linux"]["gidMappings"] = maps.clone();
+        }
+        let options = json!(["rbind", "rprivate"]);
+        bench.add_mount(json!({
+            "destination": "/mnt", "type": "bind", "source": source, "options": options,
+        }));
+        // Both as the host sees them.
+        let mut second = json!({
+            "destination": root.join("final"), "type": "bind", "source": root.join("mnt"), "options": options,
+        });
+        if map {
+            second["uidMappings"] = maps.clone();
+            second["gidMappings"] = maps;
+        }
+        bench.add_mount(second);
+        let (code, out, err) = bench.foreground();
+        assert_eq!((code, out.as_str()), (0, "deep\n"), "{user} {map}: {err}");
+        bench.assert_nothing_left();
+    }
+}
+
+#[test]
+fn privileged_a_link_at_proc_and_a_read_only_dev() {
+    let Some(mut bench) = Bench::new("prodev", &["sh", "-c", "grep ' /dev ' /proc/mounts"]) else {
+        return;
+    };
+    bench.applet("grep");
+    for mount in bench.spec["mounts"].as_array_mut().unwrap() {
+        if mount["destination"] == "/dev" {
+            mount["options"].as_array_mut().unwrap().push(json!("ro"));
+        }
+    }
+    let (code, out, err) = bench.foreground();
+    assert!(code == 0 && out.contains(" ro,"), "{out} {err}");
+    std::fs::remove_dir(bench.rootfs().join("proc")).unwrap();
+    std::os::unix::fs::symlink("/tmp", bench.rootfs().join("proc")).unwrap();
+    let (code, _, err) = bench.foreground();
+    assert!(code == 1 && err.contains("must be mounted on ordinary directory"), "{err}");
+}

@@ -7,7 +7,7 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use bitflags::bitflags;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MountFlags, MoveMountFlags,
@@ -98,6 +98,30 @@ impl Change<'_> {
     pub fn is_empty(&self) -> bool {
         self.set.is_empty() && self.clear.is_empty() && self.propagation.is_none()
     }
+}
+
+/// fstatfs(2): the attributes of the mount that `mount` lies on. `RDONLY` is also told of a file system that is read-only as a whole.
+///
+/// # Errors
+/// Those of fstatfs(2).
+pub fn attributes(mount: impl AsFd) -> Result<Attr, Errno> {
+    const NOSYMFOLLOW: u64 = 0x2000;
+    let flags = rustix::fs::fstatvfs(mount)?.f_flag;
+    let pairs = [
+        (StatVfsMountFlags::RDONLY, Attr::RDONLY),
+        (StatVfsMountFlags::NOSUID, Attr::NOSUID),
+        (StatVfsMountFlags::NODEV, Attr::NODEV),
+        (StatVfsMountFlags::NOEXEC, Attr::NOEXEC),
+        (StatVfsMountFlags::NOATIME, Attr::NOATIME),
+        (StatVfsMountFlags::NODIRATIME, Attr::NODIRATIME),
+        (StatVfsMountFlags::from_bits_retain(NOSYMFOLLOW), Attr::NOSYMFOLLOW),
+    ];
+    let found = pairs.into_iter().filter(|(flag, _)| flags.contains(*flag));
+    let mut attributes = found.fold(Attr::empty(), |all, (_, one)| all | one);
+    if !flags.intersects(StatVfsMountFlags::NOATIME | StatVfsMountFlags::RELATIME) {
+        attributes |= Attr::STRICTATIME;
+    }
+    Ok(attributes)
 }
 
 /// mount_setattr(2) of the mount that `mount` is the root of; with `recursive` also of all beneath.

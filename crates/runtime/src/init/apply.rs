@@ -11,10 +11,10 @@ use sys::inroot;
 use sys::mount::{self, Attr, Change, Param};
 use types::oci::runtime::{Hook, Status};
 
-use super::{Equipment, Outcome, copy_up, failed};
+use super::{Equipment, Message, Outcome, copy_up, failed};
 use crate::error::InitFailure;
 use crate::hooks;
-use crate::plan::{CgroupView, Links, MountOp, Node, Op, Source};
+use crate::plan::{CgroupView, Inside, Links, MountOp, Node, Op, Source};
 
 const DIR_MODE: Mode = Mode::from_raw_mode(0o755);
 const PROC_MAGIC: i64 = 0x9fa0;
@@ -185,6 +185,7 @@ impl<'a> Stage<'a> {
                 let target = self.target(&op, *is_dir).map_err(failed(label.clone()))?;
                 mount::attach(tree, target).map_err(failed(label))
             }
+            Source::Inside(inside) => self.mount_inside(&op, inside).map_err(failed(label)),
             Source::New { kind, source, params, attributes, changes, copy_up } => {
                 let new = NewMount { kind, source, params, attributes: *attributes, changes };
                 self.mount_new(&op, &new, *copy_up).map_err(|errno| no_directory(&op, errno))
@@ -212,6 +213,38 @@ impl<'a> Stage<'a> {
             }
             other => other,
         }
+    }
+
+    fn mount_inside(&self, op: &MountOp, inside: &Inside) -> Result<(), Errno> {
+        let root = self.root.as_ref().ok_or(Errno::BADF)?;
+        let source = inroot::open(root, &inside.path, OFlags::PATH, Mode::empty())?;
+        let own = (false, inside.flags.change(mount::attributes(&source)?)?);
+        let tree = mount::clone_tree_of(&source, inside.recursive)?;
+        for (recursive, change) in inside.before.iter().chain([&own]).chain(&inside.after) {
+            if !change.is_empty() {
+                mount::set_attributes(&tree, *recursive, change)?;
+            }
+        }
+        if let Some((namespace, recursive)) = &inside.map {
+            self.map_ids(&tree, namespace, *recursive)?;
+        }
+        let is_dir =
+            FileType::from_raw_mode(rustix::fs::fstat(&tree)?.st_mode) == FileType::Directory;
+        mount::attach(&tree, self.target(op, is_dir)?)
+    }
+
+    /// In a user namespace the process has no rights over the file system; the runtime has.
+    fn map_ids(&self, tree: &OwnedFd, namespace: &OwnedFd, recursive: bool) -> Result<(), Errno> {
+        let change =
+            Change { set: Attr::IDMAP, userns: Some(namespace.as_fd()), ..Change::default() };
+        match mount::set_attributes(tree, recursive, &change) {
+            Err(Errno::PERM) => {}
+            other => return other,
+        }
+        let message = Message::MapPlease { recursive };
+        let sent = self.equipment.channel.send_with(&message, &[tree.as_fd(), namespace.as_fd()]);
+        sent.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        self.equipment.channel.expect(&Message::Continue).map_err(|_| Errno::PERM)
     }
 
     fn remount(

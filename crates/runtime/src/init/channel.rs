@@ -4,6 +4,7 @@
 //! process -> runtime   F {"step":…,"errno":…,"about_program":…}   it failed and ends
 //!                      H                                          hooks, please; waits for C
 //!                      L + descriptor                             the seccomp listener; waits for C
+//!                      M or N + a mount and a user namespace     map the mount's ids, N: and all beneath; waits for C
 //!                      R                                          everything is done; next is execve
 //!                      P pid + pidfd                              (only between user namespaces) the process that was made
 //! runtime -> process   C                                          go on
@@ -30,6 +31,10 @@ pub(crate) enum Message {
     Failed(InitFailure),
     HooksPlease,
     Listener,
+    /// Ids of a mount are mapped by one who has rights over its file system.
+    MapPlease {
+        recursive: bool,
+    },
     Ready,
     Continue,
     /// The other end is gone.
@@ -73,6 +78,8 @@ impl Channel {
             Message::Failed(failure) => failed_bytes(failure),
             Message::HooksPlease => b"H".to_vec(),
             Message::Listener => b"L".to_vec(),
+            Message::MapPlease { recursive: false } => b"M".to_vec(),
+            Message::MapPlease { recursive: true } => b"N".to_vec(),
             Message::Ready => b"R".to_vec(),
             Message::Continue => b"C".to_vec(),
             Message::End => return Ok(()),
@@ -175,6 +182,8 @@ fn parse(bytes: &[u8]) -> Message {
         None => Message::End,
         Some((b'H', _)) => Message::HooksPlease,
         Some((b'L', _)) => Message::Listener,
+        Some((b'M', _)) => Message::MapPlease { recursive: false },
+        Some((b'N', _)) => Message::MapPlease { recursive: true },
         Some((b'R', _)) => Message::Ready,
         Some((b'C', _)) => Message::Continue,
         Some((_, rest)) => {

@@ -9,9 +9,9 @@ use rustix::fs::FileType;
 use sys::mount::{Attr, Change};
 use types::oci::runtime::{IdMapping, Linux, Mount, NamespaceKind, Spec};
 
-use super::options::Options;
+use super::options::{BindFlags, Options};
 use super::{Op, Request, base_propagation, c_string, host};
-use crate::error::{Error, Result, step};
+use crate::error::{Error, InitFailure, Result, step};
 use crate::log;
 
 const PROC_MAGIC: i64 = 0x9fa0;
@@ -44,6 +44,8 @@ pub(crate) enum Links {
 pub(crate) enum Source {
     /// A detached tree with its final attributes.
     Tree { tree: OwnedFd, is_dir: bool },
+    /// A part of the root file system as earlier mounts have made it.
+    Inside(Inside),
     /// A file system that can be made only inside.
     New {
         kind: CString,
@@ -55,6 +57,21 @@ pub(crate) enum Source {
     },
     /// Other parameters and attributes for what is mounted at the target (`remount`).
     Present { params: Vec<(CString, Option<CString>)>, changes: Vec<(bool, Change<'static>)> },
+}
+
+/// A bind mount whose source lies in the root file system, where earlier entries have mounted something.
+#[derive(Debug)]
+pub(crate) struct Inside {
+    /// Relative to the root.
+    pub(crate) path: PathBuf,
+    pub(crate) recursive: bool,
+    pub(crate) flags: BindFlags,
+    /// Recursive changes of attributes, before the flags.
+    pub(crate) before: Vec<(bool, Change<'static>)>,
+    /// Changes of propagation.
+    pub(crate) after: Vec<(bool, Change<'static>)>,
+    /// The user namespace whose maps the mount gets, and whether all beneath get them.
+    pub(crate) map: Option<(OwnedFd, bool)>,
 }
 
 /// `/sys/fs/cgroup` on version 1: a small tmpfs with one directory per hierarchy, each showing the container's own group.
@@ -71,11 +88,12 @@ pub(super) fn plan(
     linux: &Linux,
     request: &Request<'_>,
     ops: &mut Vec<Op>,
-) -> Result<()> {
+) -> Result<Vec<Op>> {
     let mut late = Vec::new();
     let mut maps = IdMaps::default();
+    let root = super::rootfs(spec, request.bundle)?;
     for mount in &spec.mounts {
-        let target = sys::inroot::clean(Path::new(&mount.destination));
+        let target = sys::inroot::clean(strip_root(&root, Path::new(&mount.destination)));
         let mut options = Options::parse(&mount.options);
         if target == Path::new("dev") && !options.bind && options.set.contains(Attr::RDONLY) {
             // Nodes and links are still to be made in it.
@@ -88,7 +106,8 @@ pub(super) fn plan(
         } else if options.remount {
             remount(target, &options)?
         } else if is_bind(mount, &options) {
-            bind(mount, target, &options, linux, request, &mut maps)?
+            let place = Place { request, linux, root: &root, ops };
+            bind(mount, target, &options, &place, &mut maps)?
         } else if matches!(mount.kind.as_str(), "cgroup" | "cgroup2") {
             cgroup(target, &options, linux, request)?
         } else if host::needs_sysfs(mount, linux, request) {
@@ -98,8 +117,35 @@ pub(super) fn plan(
         };
         ops.push(op);
     }
-    ops.extend(late);
-    Ok(())
+    Ok(late)
+}
+
+/// A destination may be given as the host sees it, as in runc.
+fn strip_root<'a>(root: &Path, destination: &'a Path) -> &'a Path {
+    match destination.strip_prefix(root) {
+        Ok(inside) if root != Path::new("/") => inside,
+        _ => destination,
+    }
+}
+
+/// Where a bind mount stands: the configuration, the root file system, and what is mounted before it.
+struct Place<'a> {
+    request: &'a Request<'a>,
+    linux: &'a Linux,
+    root: &'a Path,
+    ops: &'a [Op],
+}
+
+impl Place<'_> {
+    /// The source as a path inside the root, if it shows something that was mounted before.
+    fn inside(&self, source: &Path) -> Option<PathBuf> {
+        let path = sys::inroot::clean(source.strip_prefix(self.root).ok()?);
+        let covers = |op: &Op| match op {
+            Op::Mount(mount) => path.starts_with(&mount.target) || mount.target.starts_with(&path),
+            _ => false,
+        };
+        self.ops.iter().any(covers).then_some(path)
+    }
 }
 
 /// With `copy-symlink` a link as the source stands in the container as the same link, wherever it leads.
@@ -154,41 +200,88 @@ fn bind(
     mount: &Mount,
     target: PathBuf,
     options: &Options,
-    linux: &Linux,
-    request: &Request<'_>,
+    place: &Place<'_>,
     maps: &mut IdMaps,
 ) -> Result<Op> {
     warn_of_data(mount, options);
-    let source = request.bundle.join(&mount.source);
+    let source = place.request.bundle.join(&mount.source);
     let label = format!("mount `{}` at `/{}`", source.display(), target.display());
+    let links = if options.target_no_follow { Links::NotLast } else { Links::Follow };
+    let map = maps.of(mount, options, place.linux)?;
+    let source = match place.inside(&source) {
+        Some(path) => Source::Inside(inside(path, options, place, map)?),
+        None => outside(mount, (&source, &target), options, place, map)?,
+    };
+    Ok(Op::Mount(Box::new(MountOp { target, source, label, links })))
+}
+
+fn inside(
+    path: PathBuf,
+    options: &Options,
+    place: &Place<'_>,
+    map: Option<&OwnedFd>,
+) -> Result<Inside> {
+    let map = map.map(OwnedFd::try_clone).transpose().map_err(step("keep a user namespace"))?;
+    let base = Change::propagation(base_propagation(place.linux));
+    Ok(Inside {
+        path,
+        recursive: options.recursive_bind,
+        flags: options.bind_flags(host::is_confined(place.linux, place.request)),
+        before: options.recursive_change().into_iter().collect(),
+        after: std::iter::once((true, base)).chain(options.propagations()).collect(),
+        map: map.map(|fd| (fd, options.recursive_id_map)),
+    })
+}
+
+fn outside(
+    mount: &Mount,
+    (source, target): (&Path, &Path),
+    options: &Options,
+    place: &Place<'_>,
+    map: Option<&OwnedFd>,
+) -> Result<Source> {
+    let label = format!("mount `{}` at `/{}`", source.display(), target.display());
+    let failed = || step(label.clone());
     let path = c_string(&source.display().to_string())?;
     let clone = if options.source_no_follow {
         sys::mount::clone_tree_no_follow
     } else {
         sys::mount::clone_tree
     };
-    let tree = clone(&path, options.recursive_bind).map_err(step(label.clone()))?;
-    let base = Change::propagation(base_propagation(linux));
+    let tree = clone(&path, options.recursive_bind).map_err(failed())?;
+    let base = Change::propagation(base_propagation(place.linux));
     let base = (base.propagation != Some(sys::mount::Propagation::Shared)).then_some((true, base));
-    for (recursive, change) in base.into_iter().chain(options.changes()) {
-        sys::mount::set_attributes(&tree, recursive, &change).map_err(step(label.clone()))?;
+    let flags = options.bind_flags(host::is_confined(place.linux, place.request));
+    let own = sys::mount::attributes(&tree).and_then(|now| flags.change(now));
+    let own = own.map_err(|error| not_changeable(mount, error))?;
+    let own = (!own.is_empty()).then_some((false, own));
+    let changes = base.into_iter().chain(options.recursive_change()).chain(own);
+    for (recursive, change) in changes.chain(options.propagations()) {
+        sys::mount::set_attributes(&tree, recursive, &change).map_err(failed())?;
     }
-    if host::is_read_only_sys(&source, options, request) {
-        host::protect(&tree).map_err(step(label.clone()))?;
+    if host::is_read_only_sys(source, options, place.request) {
+        host::protect(&tree).map_err(failed())?;
     }
-    if options.id_mapped || !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty() {
-        maps.apply(&tree, mount, options, linux)?;
+    if let Some(namespace) = map {
+        let change =
+            Change { set: Attr::IDMAP, userns: Some(namespace.as_fd()), ..Change::default() };
+        let what = format!("map the ids of the mount at `{}`", mount.destination);
+        sys::mount::set_attributes(&tree, options.recursive_id_map, &change).map_err(step(what))?;
     }
     if target == Path::new("proc")
-        && rustix::fs::fstatfs(&tree).map_err(step(label.clone()))?.f_type != PROC_MAGIC
+        && rustix::fs::fstatfs(&tree).map_err(failed())?.f_type != PROC_MAGIC
     {
         return Err(not_proc(mount));
     }
-    let stat = rustix::fs::fstat(&tree).map_err(step(label.clone()))?;
+    let stat = rustix::fs::fstat(&tree).map_err(failed())?;
     let is_dir = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-    let source = Source::Tree { tree, is_dir };
-    let links = if options.target_no_follow { Links::NotLast } else { Links::Follow };
-    Ok(Op::Mount(Box::new(MountOp { target, source, label, links })))
+    Ok(Source::Tree { tree, is_dir })
+}
+
+/// runc's words for attributes that a user namespace may not clear.
+fn not_changeable(mount: &Mount, error: rustix::io::Errno) -> Error {
+    let text = format!("error mounting {:?} to rootfs at {:?}", mount.source, mount.destination);
+    Error::Init { source: InitFailure::new(text, error) }
 }
 
 /// A fake of procfs would take labels and settings that are meant for the kernel (CVE-2019-16884). runc's words.
@@ -209,42 +302,35 @@ fn warn_of_data(mount: &Mount, options: &Options) {
 
 /// User namespaces for id-mapped mounts, one for each pair of maps.
 #[derive(Default)]
-struct IdMaps(Vec<(Vec<IdMapping>, Vec<IdMapping>, OwnedFd)>);
+struct IdMaps(Vec<(Vec<IdMapping>, Vec<IdMapping>, OwnedFd)>, Option<OwnedFd>);
 
 impl IdMaps {
-    /// Maps the owners of files: by the mount's own maps, or else by those of the container's user namespace.
-    fn apply(
-        &mut self,
-        tree: &OwnedFd,
-        mount: &Mount,
-        options: &Options,
-        linux: &Linux,
-    ) -> Result<()> {
+    /// The user namespace by whose maps the owners of files are mapped: the mount's own maps, or else those of the container's.
+    fn of(&mut self, mount: &Mount, options: &Options, linux: &Linux) -> Result<Option<&OwnedFd>> {
         let own = !mount.uid_mappings.is_empty() && !mount.gid_mappings.is_empty();
+        if !options.id_mapped && mount.uid_mappings.is_empty() && mount.gid_mappings.is_empty() {
+            return Ok(None);
+        }
         let joined = linux
             .namespaces
             .iter()
             .find(|ns| ns.kind == NamespaceKind::User && !ns.path.is_empty());
         let what = || format!("map the ids of the mount at `{}`", mount.destination);
-        let opened;
-        let namespace = match joined {
+        match joined {
             Some(joined) if !own => {
-                opened = File::open(&joined.path).map_err(step(what()))?.into();
-                &opened
+                let opened = File::open(&joined.path).map_err(step(what()))?.into();
+                Ok(Some(self.1.insert(opened)))
             }
-            _ if own => self.namespace(&mount.uid_mappings, &mount.gid_mappings)?,
+            _ if own => self.namespace(&mount.uid_mappings, &mount.gid_mappings).map(Some),
             _ if linux.uid_mappings.is_empty() || linux.gid_mappings.is_empty() => {
                 let text = format!(
                     "the id-mapped mount at {:?} needs uid and gid mappings",
                     mount.destination
                 );
-                return Err(Error::Config(text));
+                Err(Error::Config(text))
             }
-            _ => self.namespace(&linux.uid_mappings, &linux.gid_mappings)?,
-        };
-        let change =
-            Change { set: Attr::IDMAP, userns: Some(namespace.as_fd()), ..Change::default() };
-        sys::mount::set_attributes(tree, options.recursive_id_map, &change).map_err(step(what()))
+            _ => self.namespace(&linux.uid_mappings, &linux.gid_mappings).map(Some),
+        }
     }
 
     fn namespace(&mut self, uids: &[IdMapping], gids: &[IdMapping]) -> Result<&OwnedFd> {

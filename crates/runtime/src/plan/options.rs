@@ -1,5 +1,6 @@
 //! The options of a mount: attributes, propagation, and what is left for the file system.
 
+use rustix::io::Errno;
 use sys::mount::{Attr, Change, Propagation};
 
 /// Mount options, understood.
@@ -11,6 +12,10 @@ pub(crate) struct Options {
     /// Attributes of the mount and all beneath (`rro` and so on).
     pub(crate) recursive_set: Attr,
     pub(crate) recursive_clear: Attr,
+    /// Whether any of the mount's own attributes was named, be it only to clear it.
+    pub(crate) named: bool,
+    /// Whether one of the access time attributes was named to set it.
+    pub(crate) access_time: bool,
     /// Changes of propagation, and whether they are recursive.
     pub(crate) propagation: Vec<(bool, Propagation)>,
     pub(crate) bind: bool,
@@ -119,7 +124,7 @@ const TABLE: [(&str, Effect); 66] = {
         ("noiversion", None),
         ("nolazytime", Super("nolazytime")),
         ("nomand", Super("nomand")),
-        ("norelatime", None),
+        ("norelatime", NotAtime(NONE)),
         ("nostrictatime", NotAtime(Attr::STRICTATIME)),
         ("nosuid", set(Attr::NOSUID)),
         ("nosymfollow", set(Attr::NOSYMFOLLOW)),
@@ -199,8 +204,13 @@ impl Options {
     fn add(&mut self, effect: Effect) {
         match effect {
             Effect::None => {}
-            Effect::Attribute { set, clear } => add(&mut self.set, &mut self.clear, set, clear),
+            Effect::Attribute { set, clear } => {
+                self.named = true;
+                self.access_time |= set.contains(Attr::NODIRATIME) || clear == Attr::ATIME;
+                add(&mut self.set, &mut self.clear, set, clear);
+            }
             Effect::NotAtime(value) => {
+                self.named = true;
                 add(&mut self.set, &mut self.clear, NONE, value);
                 self.clear |= Attr::ATIME;
             }
@@ -247,17 +257,73 @@ impl Options {
         self.clear = self.clear - set - clear;
     }
 
+    /// What a bind mount changes of the attributes that its source has.
+    pub(super) fn bind_flags(&self, locked: bool) -> BindFlags {
+        let (named, access_time) = (self.named, self.access_time);
+        let spared = self.recursive_set - self.clear;
+        BindFlags { named, access_time, set: self.set, clear: self.clear, spared, locked }
+    }
+
+    /// The recursive changes of attributes to a mount that exists.
+    pub(super) fn recursive_change(&self) -> Option<(bool, Change<'static>)> {
+        let all =
+            Change { set: self.recursive_set, clear: self.recursive_clear, ..Change::default() };
+        (!all.is_empty()).then_some((true, all))
+    }
+
+    /// The changes of propagation.
+    pub(super) fn propagations(&self) -> impl Iterator<Item = (bool, Change<'static>)> {
+        self.propagation.iter().map(|(recursive, kind)| (*recursive, Change::propagation(*kind)))
+    }
+
     /// The changes to make to a mount that exists, and whether they are recursive.
     pub(super) fn changes(&self) -> Vec<(bool, Change<'static>)> {
         let own = Change { set: self.set, clear: self.clear, ..Change::default() };
-        let all =
-            Change { set: self.recursive_set, clear: self.recursive_clear, ..Change::default() };
-        let mut changes = vec![(true, all), (false, own)];
-        changes.retain(|(_, change)| !change.is_empty());
-        let propagation = self.propagation.iter();
-        changes
-            .extend(propagation.map(|(recursive, kind)| (*recursive, Change::propagation(*kind))));
-        changes
+        let own = (!own.is_empty()).then_some((false, own));
+        self.recursive_change().into_iter().chain(own).chain(self.propagations()).collect()
+    }
+}
+
+/// The attributes of a bind mount by runc's rules, which are those of `mount --bind -o …` with its gaps closed: with no attribute named
+/// the source's are kept; else those not named are cleared, but for the access time, which stays unless one is named.
+///
+/// In a user namespace the source's attributes are locked (mount_namespaces(7)): they are kept, and it is an error to clear one by name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BindFlags {
+    named: bool,
+    access_time: bool,
+    set: Attr,
+    clear: Attr,
+    /// Set for the whole tree before.
+    spared: Attr,
+    locked: bool,
+}
+
+const ACCESS_TIME: Attr = Attr::ATIME.union(Attr::NODIRATIME);
+const LOCKABLE: Attr = Attr::RDONLY.union(Attr::NOSUID).union(Attr::NODEV).union(Attr::NOEXEC);
+
+impl BindFlags {
+    /// The change to a mount with the attributes `source`.
+    ///
+    /// # Errors
+    /// `EPERM` where a locked attribute would be cleared.
+    pub(crate) fn change(&self, source: Attr) -> Result<Change<'static>, Errno> {
+        if !self.named {
+            return Ok(Change::default());
+        }
+        let mut clear = (LOCKABLE | Attr::NOSYMFOLLOW) - self.set - self.spared;
+        if self.access_time {
+            clear |= ACCESS_TIME - self.set;
+        }
+        let same_time = !self.access_time || self.set & ACCESS_TIME == source & ACCESS_TIME;
+        if self.locked {
+            let kept = source & LOCKABLE;
+            if kept.intersects(self.clear) || !same_time {
+                return Err(Errno::PERM);
+            }
+            clear -= kept;
+        }
+        Ok(Change { set: self.set, clear, ..Change::default() })
     }
 }
 
