@@ -3,12 +3,15 @@
 //! OCI runtime-spec config.md#posix-platform-hooks.
 
 use std::ffi::CString;
-use std::io::{Read, Write};
+use std::fs::File;
+use std::io::{Read, Seek, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
+use rustix::fs::{MemfdFlags, OFlags, memfd_create};
+use rustix::io::Errno;
 use types::oci::runtime::Hook;
 
 /// How much of what a failed hook has written is told.
@@ -63,14 +66,40 @@ fn run(hook: &Hook, default_env: Option<&[CString]>, state: &str) -> Result<(), 
         let entries = env.iter().filter_map(|entry| entry.to_str().ok()?.split_once('='));
         command.env_clear().envs(entries);
     }
-    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|error| format!("run `{}`: {error}", hook.path))?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A hook need not read; the state fits into the pipe, so writing does not wait for it.
-        let _ = stdin.write_all(state.as_bytes());
-    }
+    let stdin =
+        document(state).map_err(|error| format!("write the state for `{}`: {error}", hook.path))?;
+    command.stdin(stdin).stdout(Stdio::null()).stderr(Stdio::piped());
+    let child = command.spawn().map_err(|error| format!("run `{}`: {error}", hook.path))?;
     let timeout = hook.timeout.and_then(|seconds| u64::try_from(seconds).ok());
     wait(child, timeout.map(Duration::from_secs), hook)
+}
+
+/// Gets the state ready to be read: nobody waits for a hook that does not read, past its timeout, and one that has ended already ends
+/// nobody by SIGPIPE, which the container's process does not ignore.
+fn document(state: &str) -> std::io::Result<Stdio> {
+    let (reader, mut writer) = std::io::pipe()?;
+    rustix::fs::fcntl_setfl(&writer, OFlags::NONBLOCK)?;
+    match writer.write(state.as_bytes()) {
+        Ok(count) if count == state.len() => Ok(reader.into()),
+        // A pipe has no room for it. Not the first choice: a filter that is on already may know pipes only.
+        _ => in_memory(state).map(Stdio::from),
+    }
+}
+
+fn in_memory(state: &str) -> std::io::Result<File> {
+    let name = c"state.json";
+    // Hosts may demand memory that cannot be executed, Linux 6.3; kernels before that do not know the flag.
+    let file =
+        memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::NOEXEC_SEAL).or_else(|error| {
+            match error {
+                Errno::INVAL => memfd_create(name, MemfdFlags::CLOEXEC),
+                other => Err(other),
+            }
+        })?;
+    let mut file = File::from(file);
+    file.write_all(state.as_bytes())?;
+    file.rewind()?;
+    Ok(file)
 }
 
 /// Waits for the hook itself: what it leaves behind in the background may hold its standard error open for ever.
@@ -179,6 +208,17 @@ mod tests {
     fn a_hook_reads_the_state() {
         let good = hook("/bin/sh", &["sh", "-c", "test \"$(cat)\" = '{}'"], Some(10));
         assert_eq!(run_all("poststart", &[good], "{}"), Ok(()));
+    }
+
+    #[test]
+    fn a_hook_that_does_not_read_a_long_state_is_not_waited_for() {
+        let start = Instant::now();
+        let state = "x".repeat(1 << 20);
+        let slow = hook("/bin/sleep", &["sleep", "20"], Some(1));
+        assert!(run_all("x", &[slow], &state).unwrap_err().contains("timeout"));
+        assert!(start.elapsed() < Duration::from_secs(10));
+        let reads = hook("/bin/sh", &["sh", "-c", "test $(wc -c) = 1048576"], Some(10));
+        assert_eq!(run_all("x", &[reads], &state), Ok(()));
     }
 
     #[test]
