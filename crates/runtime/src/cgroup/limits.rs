@@ -84,7 +84,7 @@ pub(super) fn settings_over(
     if let Some(io) = &resources.block_io {
         list.extend(if version_2 { io_2(io) } else { io_1(io) });
     }
-    list.extend(hugetlb(resources, version_2));
+    list.extend(hugetlb(resources, version_2)?);
     if let Some(network) = &resources.network
         && !version_2
     {
@@ -134,14 +134,19 @@ fn check_version(resources: &Resources, version_2: bool) -> Result<()> {
     }
 }
 
-fn hugetlb(resources: &Resources, version_2: bool) -> Vec<Setting> {
+/// `resources.hugepageLimits`: the size is a part of a file's name, which with a slash would leave the group's directory.
+fn hugetlb(resources: &Resources, version_2: bool) -> Result<Vec<Setting>> {
+    let mut sizes = resources.hugepage_limits.iter().map(|huge| &huge.page_size);
+    if let Some(size) = sizes.find(|size| size.contains('/')) {
+        return bad(format!("linux.resources.hugepageLimits: invalid page size {size:?}"));
+    }
     let unit = if version_2 { "max" } else { "limit_in_bytes" };
     let both = resources.hugepage_limits.iter().map(|huge| {
         let name = |kind: &str| format!("hugetlb.{}.{kind}{unit}", huge.page_size);
         // What a process has reserved is counted since Linux 5.7.
         [set("hugetlb", name(""), huge.limit), try_set("hugetlb", name("rsvd."), huge.limit)]
     });
-    both.flatten().collect()
+    Ok(both.flatten().collect())
 }
 
 fn cpuset(cpu: &CpuResources) -> Vec<Setting> {
@@ -366,8 +371,10 @@ fn rdma(resources: &Resources) -> Vec<Setting> {
         .collect()
 }
 
-/// Files that are no limits: a process that is named in them moves or dies, whoever it is.
-const NO_LIMITS: [&str; 4] = ["cgroup.procs", "cgroup.threads", "cgroup.kill", "cgroup.type"];
+/// Files that are no limits: a process that is named in them moves or dies, whoever it is, and one that is made in a frozen group
+/// never says that it is ready.
+const NO_LIMITS: [&str; 5] =
+    ["cgroup.procs", "cgroup.threads", "cgroup.kill", "cgroup.type", "cgroup.freeze"];
 
 /// `resources.unified`: files of version 2 by name. Names with a slash would leave the group's directory.
 fn unified(resources: &Resources) -> Result<Vec<Setting>> {

@@ -163,6 +163,16 @@ fn huge_pages_and_rdma() {
 }
 
 #[test]
+fn the_size_of_a_huge_page_is_no_path() {
+    let limit = HugepageLimit { page_size: "/../../x/hugetlb.2MB".into(), limit: 9 };
+    let resources = Resources { hugepage_limits: vec![limit], ..Resources::default() };
+    for version_2 in [false, true] {
+        let text = refusal(&resources, version_2);
+        assert!(text.contains("hugepageLimits: invalid page size"), "{text}");
+    }
+}
+
+#[test]
 fn swap_is_counted_alone_on_version_2() {
     let mib = 1 << 20;
     let both = memory(MemoryResources {
@@ -224,6 +234,7 @@ fn unified_names_are_files_of_limits() {
         ("memory", "must be in the form CONTROLLER.PARAMETER"),
         (".x", "must be in the form CONTROLLER.PARAMETER"),
         ("cgroup.procs", "is not a limit"),
+        ("cgroup.freeze", "is not a limit"),
     ] {
         let text = refusal(&of(file, "1"), true);
         assert!(
