@@ -68,7 +68,8 @@ pub fn parse(bytes: &[u8]) -> Result<Spec> {
 fn read(path: &Path) -> Result<Vec<u8>> {
     let what = || format!("read `{}`", path.display());
     let file = File::open(path).map_err(step(what()))?;
-    let mut bytes = Vec::new();
+    // Room for most documents: without it the reader would feel its way up.
+    let mut bytes = Vec::with_capacity(64 << 10);
     file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(step(what()))?;
     if bytes.len() as u64 > MAX_BYTES {
         return Err(Error::Config(format!("`{}` is larger than 16 MiB", path.display())));

@@ -122,6 +122,8 @@ pub(crate) enum Op {
 #[derive(Debug)]
 pub(crate) struct Request<'a> {
     pub(crate) bundle: &'a Path,
+    /// What [`rootfs`] has found.
+    pub(crate) rootfs: &'a Path,
     pub(crate) no_pivot: bool,
     /// The container's own.
     pub(crate) group: &'a sys::cgroup::Group,
@@ -172,7 +174,7 @@ pub(crate) fn operations(spec: &Spec, request: &Request<'_>) -> Result<Vec<Op>> 
     if shares_mounts {
         shared_mounts(spec, linux, request, &mut ops)?;
     } else {
-        root_ops(spec, linux, request, &mut ops)?;
+        root_ops(linux, request, &mut ops)?;
         late = mounts::plan(spec, linux, request, &mut ops)?;
         dev::plan(spec, linux, request, &mut ops)?;
     }
@@ -356,8 +358,8 @@ pub(crate) fn rootfs(spec: &Spec, bundle: &Path) -> Result<PathBuf> {
     path.canonicalize().map_err(step(format!("find the root file system `{}`", path.display())))
 }
 
-fn root_ops(spec: &Spec, linux: &Linux, request: &Request<'_>, ops: &mut Vec<Op>) -> Result<()> {
-    let rootfs = rootfs(spec, request.bundle)?;
+fn root_ops(linux: &Linux, request: &Request<'_>, ops: &mut Vec<Op>) -> Result<()> {
+    let rootfs = request.rootfs;
     let path = c_string(&rootfs.display().to_string())?;
     let what = format!("open the root file system `{}`", rootfs.display());
     let tree = sys::mount::clone_tree(&path, true).map_err(step(what.clone()))?;
@@ -392,7 +394,7 @@ fn shared_mounts(
     if !spec.mounts.is_empty() {
         crate::log::warn("ignoring `mounts`: the container shares the host's mount namespace");
     }
-    ops.push(Op::OpenRoot(c_string(&rootfs(spec, request.bundle)?.display().to_string())?));
+    ops.push(Op::OpenRoot(c_string(&request.rootfs.display().to_string())?));
     Ok(())
 }
 

@@ -158,7 +158,7 @@ pub struct ProcessStat {
 /// Reads /proc/PID/stat.
 #[must_use]
 pub fn process_stat(pid: i32) -> Option<ProcessStat> {
-    parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    parse_stat(&sys::file::kernel_text(format!("/proc/{pid}/stat")).ok()?)
 }
 
 /// Parses the text of /proc/PID/stat.

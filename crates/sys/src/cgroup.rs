@@ -308,7 +308,7 @@ impl Group {
     /// Reads the file `name` of `controller` without the line feed at its end.
     #[must_use]
     pub fn read(&self, controller: &str, name: &str) -> Option<String> {
-        let text = fs::read_to_string(self.directory(controller)?.join(name)).ok()?;
+        let text = crate::file::kernel_text(self.directory(controller)?.join(name)).ok()?;
         Some(text.trim_end().to_owned())
     }
 
@@ -518,12 +518,12 @@ fn create_place(place: &Place, made: &mut Made) -> Result<(), CgroupError> {
 fn inherit_cpuset(directory: &Path) -> Result<(), CgroupError> {
     for name in ["cpuset.cpus", "cpuset.mems"] {
         let file = directory.join(name);
-        let own = fs::read_to_string(&file).map_err(because("read", &file))?;
+        let own = crate::file::kernel_text(&file).map_err(because("read", &file))?;
         if !own.trim().is_empty() {
             continue;
         }
         let above = directory.parent().unwrap_or(directory).join(name);
-        let value = fs::read_to_string(&above).map_err(because("read", &above))?;
+        let value = crate::file::kernel_text(&above).map_err(because("read", &above))?;
         write_file(&file, value.trim())?;
     }
     Ok(())

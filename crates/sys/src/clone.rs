@@ -321,9 +321,9 @@ extern "C" fn end(signal: libc::c_int) {
     exit_child(128 + signal)
 }
 
-/// sigprocmask(2) and signal(2): gives the child the default action for every signal and an empty mask.
+/// sigprocmask(2) and signal(2): gives the child the default action for every standard signal and an empty mask.
 pub fn reset_signals() {
-    for number in 1..=64 {
+    for number in 1..=31 {
         // SAFETY: signal(2) with SIG_DFL installs no code; for signals that cannot be changed it answers EINVAL.
         // JUSTIFICATION: ignored signals are inherited over execve(2); std resets only SIGPIPE.
         unsafe { libc::signal(number, libc::SIG_DFL) };

@@ -5,7 +5,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read as _, Write};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -14,6 +14,17 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, Resolve
 use rustix::io::Errno;
 
 pub mod failpoint;
+
+/// Reads a file of procfs, sysfs or a cgroup, whose size cannot be known: two calls of read(2) for all that are shorter than a page.
+///
+/// # Errors
+/// Those of open(2) and read(2); `InvalidData` if it is no UTF-8.
+pub fn kernel_text(path: impl AsRef<Path>) -> io::Result<String> {
+    let mut text = String::with_capacity(4096);
+    // Through `take`, because a file by itself is asked for its size first.
+    File::open(path)?.take(u64::MAX).read_to_string(&mut text)?;
+    Ok(text)
+}
 
 /// How much of a write must survive a power cut before it is acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

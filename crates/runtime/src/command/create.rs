@@ -234,7 +234,7 @@ impl<'a> Creation<'a> {
     }
 
     /// What the plan depends on.
-    fn request(&self) -> Result<Request<'_>> {
+    fn request<'b>(&'b self, rootfs: &'b Path) -> Result<Request<'b>> {
         let new_user = plan::has_user_namespace(&self.spec);
         let context = ProgramContext {
             id: self.dir().id().to_owned(),
@@ -248,6 +248,7 @@ impl<'a> Creation<'a> {
         };
         Ok(Request {
             bundle: &self.bundle,
+            rootfs,
             no_pivot: self.parsed.is_on("no-pivot"),
             group: self.draft().group(),
             hierarchies: &self.hierarchies,
@@ -279,7 +280,8 @@ impl<'a> Creation<'a> {
     ) -> Result<(Launched, Record)> {
         let mut record = self.record()?;
         self.mount_root(&mut record)?;
-        let request = self.request()?;
+        let rootfs = record.rootfs.clone();
+        let request = self.request(&rootfs)?;
         let plan = plan::build(&self.spec, &request)?;
         tell_of_filter(plan.program.as_ref());
         let listener = self.listener(&plan);

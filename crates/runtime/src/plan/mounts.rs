@@ -91,9 +91,9 @@ pub(super) fn plan(
 ) -> Result<Vec<Op>> {
     let mut late = Vec::new();
     let mut maps = IdMaps::default();
-    let root = super::rootfs(spec, request.bundle)?;
+    let root = request.rootfs;
     for mount in &spec.mounts {
-        let target = sys::inroot::clean(strip_root(&root, Path::new(&mount.destination)));
+        let target = sys::inroot::clean(strip_root(root, Path::new(&mount.destination)));
         let mut options = Options::parse(&mount.options);
         if target == Path::new("dev") && !options.bind && options.set.contains(Attr::RDONLY) {
             // Nodes and links are still to be made in it.
@@ -106,7 +106,7 @@ pub(super) fn plan(
         } else if options.remount {
             remount(target, &options)?
         } else if is_bind(mount, &options) {
-            let place = Place { request, linux, root: &root, ops };
+            let place = Place { request, linux, root, ops };
             bind(mount, target, &options, &place, &mut maps)?
         } else if matches!(mount.kind.as_str(), "cgroup" | "cgroup2") {
             cgroup(target, &options, linux, request)?

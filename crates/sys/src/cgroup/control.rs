@@ -1,6 +1,5 @@
 //! Which controllers a version 2 group has: handing them down, and saying why one is missing.
 
-use std::fs;
 use std::io;
 use std::path::Path;
 
@@ -11,9 +10,10 @@ use super::{CgroupError, because, write_file};
 /// Enables every available controller for the groups beneath `directory`, and tells whether all of them are. One that cannot be (a
 /// process in the way, a threaded group) is left out: the limit that needs it fails later and says why, [`why_missing`].
 pub(super) fn enable(directory: &Path) -> Result<bool, CgroupError> {
-    let available = fs::read_to_string(directory.join("cgroup.controllers")).unwrap_or_default();
+    let available =
+        crate::file::kernel_text(directory.join("cgroup.controllers")).unwrap_or_default();
     let file = directory.join("cgroup.subtree_control");
-    let enabled = fs::read_to_string(&file).map_err(because("read", &file))?;
+    let enabled = crate::file::kernel_text(&file).map_err(because("read", &file))?;
     let enabled: Vec<&str> = enabled.split_whitespace().collect();
     let missing: Vec<String> = available
         .split_whitespace()
@@ -31,17 +31,17 @@ pub(super) fn enable(directory: &Path) -> Result<bool, CgroupError> {
 }
 
 fn lists(directory: &Path, file: &str, controller: &str) -> bool {
-    fs::read_to_string(directory.join(file))
+    crate::file::kernel_text(directory.join(file))
         .is_ok_and(|text| text.split_whitespace().any(|name| name == controller))
 }
 
 fn has_processes(group: &Path) -> bool {
-    fs::read_to_string(group.join("cgroup.procs")).is_ok_and(|text| !text.is_empty())
+    crate::file::kernel_text(group.join("cgroup.procs")).is_ok_and(|text| !text.is_empty())
 }
 
 /// The kind of a group, `cgroup.type`: `domain`, `threaded`, `domain threaded` or `domain invalid`; empty for the root.
 pub(super) fn kind(directory: &Path) -> String {
-    fs::read_to_string(directory.join("cgroup.type")).unwrap_or_default().trim().to_owned()
+    crate::file::kernel_text(directory.join("cgroup.type")).unwrap_or_default().trim().to_owned()
 }
 
 /// Says why the group `directory` has no `controller`: looks downwards from `mount` for the first group that does not hand it on.
@@ -84,7 +84,8 @@ pub(super) fn why_missing(mount: &Path, directory: &Path, controller: &str) -> S
 /// Says why no process may enter the group, if that is for its place in the tree.
 pub(super) fn why_closed(directory: &Path) -> Option<String> {
     let at = directory.display();
-    let enabled = fs::read_to_string(directory.join("cgroup.subtree_control")).unwrap_or_default();
+    let enabled =
+        crate::file::kernel_text(directory.join("cgroup.subtree_control")).unwrap_or_default();
     match kind(directory).as_str() {
         "domain invalid" => {
             Some(format!("`{at}` is in an invalid state: it lies beneath a threaded group"))
