@@ -23,7 +23,7 @@ use types::oci::runtime::{State, Status};
 
 use crate::error::InitFailure;
 use crate::log;
-use crate::plan::{Affinity, Join, Op, Plan, Program};
+use crate::plan::{Affinity, Entrance, Join, Op, Plan, Program};
 
 pub(crate) use become_program::open_labels;
 pub(crate) use channel::{Channel, Message};
@@ -104,8 +104,7 @@ pub(crate) fn run(
 
 /// The life of the process in between, and then of the one that joins a running container.
 pub(crate) fn run_joined(
-    joins: Vec<Join>,
-    pid_namespace: Option<&OwnedFd>,
+    entrance: Entrance,
     program: Program,
     slave: Option<OwnedFd>,
     mut equipment: Equipment,
@@ -115,7 +114,7 @@ pub(crate) fn run_joined(
     let keep: Vec<_> = keep.into_iter().flatten().collect();
     let group = equipment.group.take();
     let groups = (group.as_ref(), equipment.in_unified);
-    match enter_container(joins, pid_namespace, &program, groups, &keep) {
+    match enter_container(entrance, &program, groups, &keep) {
         Ok(Cloned::Child { .. }) => {
             drop(line);
             let failure = match start_joined(program, slave, &mut equipment) {
@@ -132,10 +131,26 @@ pub(crate) fn run_joined(
     }
 }
 
+/// Joins everything by one call, or what cannot be joined so one by one.
+fn enter_namespaces(entrance: Entrance) -> Outcome<()> {
+    if let Some((pidfd, kinds)) = &entrance.whole
+        && sys::namespace::join_of_process(pidfd, *kinds).is_ok()
+    {
+        return Ok(());
+    }
+    // Before the user namespace, which may not be the owner of this one; a user without privileges has only what is its own.
+    let join_pid = || match &entrance.pid {
+        Some(fd) => sys::namespace::join(fd, Namespaces::PID),
+        None => Ok(()),
+    };
+    let early = join_pid();
+    join(entrance.joins, || cred::set_not_dumpable().map_err(failed("become undumpable")))?;
+    early.or_else(|_| join_pid()).map_err(failed("join the pid namespace"))
+}
+
 /// All but the pid namespace is this process's own from here on; only what it makes is in that one too.
 fn enter_container(
-    joins: Vec<Join>,
-    pid_namespace: Option<&OwnedFd>,
+    entrance: Entrance,
     program: &Program,
     (group, in_unified): (Option<&Group>, bool),
     keep: &[BorrowedFd<'_>],
@@ -148,14 +163,7 @@ fn enter_container(
     if program.affinity == Affinity::default() {
         reset_affinity();
     }
-    // Before the user namespace, which may not be the owner of this one; a user without privileges has only what is its own.
-    let join_pid = || match pid_namespace {
-        Some(fd) => sys::namespace::join(fd, Namespaces::PID),
-        None => Ok(()),
-    };
-    let early = join_pid();
-    join(joins, || cred::set_not_dumpable().map_err(failed("become undumpable")))?;
-    early.or_else(|_| join_pid()).map_err(failed("join the pid namespace"))?;
+    enter_namespaces(entrance)?;
     log::close();
     sys::clone::close_from(program.preserve_fds.saturating_add(3), keep)
         .map_err(failed("close descriptors"))?;

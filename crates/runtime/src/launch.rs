@@ -17,7 +17,7 @@ use crate::cgroup::scope;
 use crate::error::{Error, Result, cgroup_step, step};
 use crate::init::{self, Between, Channel, Equipment, Message};
 use crate::log;
-use crate::plan::{Join, Op, Plan, Program};
+use crate::plan::{Entrance, Op, Plan, Program};
 use crate::rootless::{Standing, write_maps};
 use crate::seccomp::Filter;
 
@@ -466,8 +466,7 @@ impl ExecPlace {
 /// sibling. So whoever lives in the container's pid namespace never sees one that still has the host's root, directory or descriptors,
 /// not even with `CAP_SYS_PTRACE` (CVE-2016-9962).
 pub(crate) fn joined(
-    joins: Vec<Join>,
-    pid_namespace: Option<&OwnedFd>,
+    entrance: Entrance,
     program: Program,
     slave: Option<OwnedFd>,
     place: &ExecPlace,
@@ -508,10 +507,10 @@ pub(crate) fn joined(
         Cloned::Child { in_cgroup } => {
             drop((ours, line));
             equipment.in_unified = in_cgroup;
-            init::run_joined(joins, pid_namespace, program, slave, equipment, its_line)
+            init::run_joined(entrance, program, slave, equipment, its_line)
         }
         Cloned::Parent { pidfd: between, .. } => {
-            drop((equipment, joins, slave, its_line));
+            drop((equipment, entrance, slave, its_line));
             let received = line.receive_process();
             let _ = sys::pidfd::wait(between.as_fd());
             let (pid, pidfd) = received.map_err(|source| Error::Init { source })?;

@@ -67,6 +67,17 @@ pub(crate) struct Join {
     pub(crate) path: String,
 }
 
+/// What `exec` joins.
+#[derive(Debug)]
+pub(crate) struct Entrance {
+    /// Everything by one setns(2) with a pidfd, where that can be.
+    pub(crate) whole: Option<(OwnedFd, Namespaces)>,
+    /// The pid namespace by itself.
+    pub(crate) pid: Option<OwnedFd>,
+    /// The others one by one.
+    pub(crate) joins: Vec<Join>,
+}
+
 /// One step. The order in which they stand is the order in which they are applied.
 #[derive(Debug)]
 pub(crate) enum Op {

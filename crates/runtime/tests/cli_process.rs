@@ -275,3 +275,25 @@ fn privileged_a_pid_file_of_others_survives_a_refused_creation() {
     assert!(fs::read_to_string(&file).unwrap().parse::<i32>().is_ok());
     assert!(!bench.dir.path().join("victim").exists(), "a link was followed");
 }
+
+/// setns(2) with a pidfd, Linux 5.8.
+#[test]
+fn privileged_exec_joins_by_one_call() {
+    let Some(bench) = sleeper("one-call") else { return };
+    if !Command::new("strace").arg("-V").output().is_ok_and(|output| output.status.success()) {
+        return testkit::skip("one-call: no strace");
+    }
+    let log = bench.bundle().join("trace");
+    let mut command = Command::new("strace");
+    command.args(["-f", "-e", "trace=setns,unshare", "-o"]).arg(&log).arg(PROGRAM);
+    command.arg("--root").arg(bench.root()).args(["exec", &bench.id, "true"]);
+    let (code, _, err) = ended(&command.stdin(Stdio::null()).output().unwrap());
+    assert_eq!(code, 0, "{err}");
+    let trace = fs::read_to_string(log).unwrap();
+    let calls: Vec<&str> = trace.lines().filter(|line| line.contains('(')).collect();
+    let joins: Vec<&&str> = calls.iter().filter(|line| line.contains("setns(")).collect();
+    assert_eq!(joins.len(), 1, "{trace}");
+    for kind in ["NEWNS", "NEWPID", "NEWIPC", "NEWUTS"] {
+        assert!(joins[0].contains(kind), "{trace}");
+    }
+}

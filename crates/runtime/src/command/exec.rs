@@ -15,7 +15,7 @@ use crate::error::{Error, Result, step};
 use crate::inherit::{self, Inherited};
 use crate::init::Message;
 use crate::launch::{self, ListenerTarget};
-use crate::plan::{self, Join, ProgramContext};
+use crate::plan::{self, Entrance, Join, ProgramContext};
 use crate::rootless;
 use crate::state::{Dir, Record};
 use crate::{config, log};
@@ -112,12 +112,11 @@ fn start(request: &Request<'_>, dir: &Dir, record: &Record) -> Result<u8> {
         init: (!named).then_some(record.pid),
         unit: record.unit.clone(),
     };
-    let (pid_namespace, joins) = namespaces(record)?;
+    let entrance = namespaces(record)?;
     if !record.is_alive() {
         return Err(Error::State("cannot exec in a stopped container".into()));
     }
-    let mut launched =
-        launch::joined(joins, pid_namespace.as_ref(), program, slave, &place, dir.state(record))?;
+    let mut launched = launch::joined(entrance, program, slave, &place, dir.state(record))?;
     launched.talk(&Message::Ready, &listener, || Ok(()))?;
     log::debug("setns_init: about to exec");
     inherit::send_pidfd(pidfd_socket.as_ref(), "setns", launched.pidfd.as_fd())?;
@@ -327,7 +326,8 @@ fn sub_groups<'a>(values: &[&'a str]) -> Result<Vec<(Option<&'a str>, &'a str)>>
 }
 
 /// The namespaces of the container that are not the runtime's own, opened by the first process's entries in procfs.
-fn namespaces(record: &Record) -> Result<(Option<OwnedFd>, Vec<Join>)> {
+fn namespaces(record: &Record) -> Result<Entrance> {
+    let whole = whole(record);
     let recorded = Namespaces::from_bits_truncate(record.namespaces);
     let kinds = [
         (Namespaces::USER, "user"),
@@ -362,7 +362,18 @@ fn namespaces(record: &Record) -> Result<(Option<OwnedFd>, Vec<Join>)> {
             .map_err(step(format!("open the root `{path}`")))?;
         joins.push(Join { kind: Namespaces::empty(), fd, path });
     }
-    Ok((pid, joins))
+    Ok(Entrance { whole, pid, joins })
+}
+
+/// A descriptor of the container's first process and all that can be joined by it in one call (Linux 5.8): a user namespace has to be joined
+/// apart, because the rights for the others come with it.
+fn whole(record: &Record) -> Option<(OwnedFd, Namespaces)> {
+    let kinds = Namespaces::from_bits_truncate(record.namespaces);
+    if kinds.contains(Namespaces::USER) || !kinds.contains(Namespaces::MOUNT) {
+        return None;
+    }
+    let pidfd = sys::pidfd::open(u32::try_from(record.pid).ok()?).ok()?;
+    Some((pidfd, kinds))
 }
 
 /// A user namespace cannot be joined by one who is in it.
