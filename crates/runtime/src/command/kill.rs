@@ -121,7 +121,7 @@ pub(super) fn run(globals: &Globals, parsed: &Parsed) -> Result<u8> {
 }
 
 fn open(pid: i32) -> Result<std::os::fd::OwnedFd> {
-    let pid = Pid::from_raw(pid).ok_or(Error::NotRunning)?;
+    let pid = Some(pid).filter(|pid| *pid > 0).and_then(Pid::from_raw).ok_or(Error::NotRunning)?;
     rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
         .map_err(|_| Error::NotRunning)
 }

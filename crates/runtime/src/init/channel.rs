@@ -109,7 +109,7 @@ impl Channel {
         match (buffer[..count].split_first(), fds.pop()) {
             (Some((b'P', rest)), Some(pidfd)) => {
                 let number = rest.try_into().map(i32::from_ne_bytes).ok();
-                let pid = number.and_then(Pid::from_raw);
+                let pid = number.filter(|number| *number > 0).and_then(Pid::from_raw);
                 Ok((pid.ok_or_else(|| lost(io::ErrorKind::InvalidData.into()))?, pidfd))
             }
             _ => match parse(&buffer[..count]) {

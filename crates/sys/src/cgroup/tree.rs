@@ -106,7 +106,12 @@ fn read(at: BorrowedFd<'_>, name: &CStr) -> io::Result<String> {
 }
 
 fn numbers(text: &str) -> impl Iterator<Item = Pid> {
-    text.lines().filter_map(|line| line.parse().ok()).filter_map(Pid::from_raw)
+    text.lines().filter_map(number)
+}
+
+/// A number that can be a process's: [`Pid::from_raw`] takes no negative one.
+fn number(text: &str) -> Option<Pid> {
+    text.trim().parse().ok().filter(|number| *number > 0).and_then(Pid::from_raw)
 }
 
 /// Returns the processes in the group and in those beneath it.
@@ -136,7 +141,7 @@ fn leader(thread: Pid) -> Option<Pid> {
     let status =
         std::fs::read_to_string(format!("/proc/{}/status", thread.as_raw_nonzero())).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("Tgid:"))?;
-    Pid::from_raw(line.trim().parse().ok()?)
+    number(line)
 }
 
 /// Writes `value` into the file `name` of the group and of each one beneath it, as far as that is possible.
@@ -147,4 +152,17 @@ pub(super) fn write_everywhere(top: &Path, name: &CStr, value: &str) {
             let _ = rustix::io::write(&file, value.as_bytes());
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_process_is_left_out() {
+        let found: Vec<i32> = numbers("7\n-1\n0\nx\n99999999999\n12\n")
+            .map(|pid| pid.as_raw_nonzero().get())
+            .collect();
+        assert_eq!(found, [7, 12]);
+    }
 }

@@ -76,7 +76,7 @@ fn adopt(pid_file: &Path) -> Result<Launched> {
     let what = || format!("read `{}`", pid_file.display());
     let text = fs::read_to_string(pid_file).map_err(step(what()))?;
     let _ = fs::remove_file(pid_file);
-    let pid = text.trim().parse().ok().and_then(Pid::from_raw);
+    let pid = text.trim().parse().ok().filter(|number| *number > 0).and_then(Pid::from_raw);
     let pid = pid.ok_or_else(|| Error::State(format!("{}: {text:?} is no process", what())))?;
     let pidfd = sys::pidfd::open(pid.as_raw_nonzero().get().unsigned_abs())
         .map_err(step(format!("open the process {}", pid.as_raw_nonzero())))?;
